@@ -1,0 +1,130 @@
+"""YAML whose every value knows its place, so that an error can say file:line:column."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import yaml
+
+
+class ConfigError(Exception):
+    """Something the user wrote, or where he pointed, is wrong; the text says where and what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """One value of a YAML file. Its methods return it as what it should be, or raise ConfigError.
+
+    `file` is the name that errors show.
+    """
+
+    node: yaml.Node
+    file: str
+
+    def error(self, message: str) -> ConfigError:
+        """Return an error that points at this value; the caller raises it."""
+        return _error(self.file, self.node.start_mark, message)
+
+    def mapping(
+        self, allowed: Collection[str], required: Collection[str] = ()
+    ) -> "dict[str, Located]":
+        """Return a mapping whose keys are all `allowed`; `required` ones are there."""
+        found: dict[str, Located] = {}
+        for key, value in self.entries():
+            word = key.text()
+            if word not in allowed:
+                raise key.error(f"unknown word {word!r}{nearest(word, allowed)}")
+            found[word] = value
+        for word in required:
+            if word not in found:
+                raise self.error(f"{word!r} is missing here")
+        return found
+
+    def entries(self) -> "list[tuple[Located, Located]]":
+        """Return the pairs of a mapping with free keys, of which none comes twice."""
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.error(f"expected 'word: value' lines, found {self._found()}")
+        pairs = [(Located(k, self.file), Located(v, self.file)) for k, v in self.node.value]
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key.text() in seen:
+                raise key.error(f"{key.text()!r} comes twice")
+            seen.add(key.text())
+        return pairs
+
+    def items(self) -> "list[Located]":
+        """Return the items of a list."""
+        if not isinstance(self.node, yaml.SequenceNode):
+            raise self.error(f"expected a list, found {self._found()}")
+        return [Located(item, self.file) for item in self.node.value]
+
+    def text(self) -> str:
+        """Return a scalar as it was written, numbers too."""
+        if not isinstance(self.node, yaml.ScalarNode):
+            raise self.error(f"expected one value, found {self._found()}")
+        return str(self.node.value)
+
+    def integer(self, lowest: int, highest: int) -> int:
+        """Return a whole number (decimal or 0x…) between the two."""
+        text = self.text()
+        try:
+            number = int(text, 0)
+        except ValueError:
+            raise self.error(f"{text!r} is no whole number") from None
+        if not lowest <= number <= highest:
+            raise self.error(f"{number} is not between {lowest} and {highest}")
+        return number
+
+    def number(self) -> int | float:
+        """Return a number; whole ones as int."""
+        text = self.text()
+        try:
+            return int(text, 0)
+        except ValueError:
+            pass
+        try:
+            return float(text)
+        except ValueError:
+            raise self.error(f"{text!r} is no number") from None
+
+    def choice(self, words: Collection[str], what: str) -> str:
+        """Return a text that is one of `words`; `what` says what the words are."""
+        text = self.text()
+        if text not in words:
+            raise self.error(f"unknown {what} {text!r}{nearest(text, words)}")
+        return text
+
+    def _found(self) -> str:
+        if isinstance(self.node, yaml.MappingNode):
+            return "'word: value' lines"
+        if isinstance(self.node, yaml.SequenceNode):
+            return "a list"
+        return repr(self.node.value) if self.node.value else "nothing"
+
+
+def load(text: str, file: str) -> Located:
+    """Return the document in `text`; ConfigError for what is no YAML."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        what = problem.problem or problem.context or "this is no YAML"
+        raise _error(file, mark, what) from None
+    except yaml.YAMLError as problem:
+        raise ConfigError(f"{file}: {problem}".splitlines()[0]) from None
+    if node is None:
+        raise ConfigError(f"{file}:1:1: the file is empty")
+    return Located(node, file)
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return the end of an error about an unknown word: the nearest known one, else a few."""
+    known = list(words)
+    if close := get_close_matches(word, known, n=1):
+        return f", did you mean {close[0]!r}?"
+    return f"; known are {', '.join(known)}" if len(known) <= 12 else ""
+
+
+def _error(file: str, mark: yaml.Mark | None, message: str) -> ConfigError:
+    where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+    return ConfigError(f"{where}: {message}")

@@ -1,0 +1,119 @@
+"""One value → the words of a register: types, scale, saturation, word order, not available.
+
+Words are 16 bits, big-endian inside; `word_order` says which word of a longer value comes first.
+Not-available patterns and usable ranges: SunSpec Information Model Overview 12041, 4.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from types import MappingProxyType
+
+FLOAT32_MAX = struct.unpack(">f", b"\x7f\x7f\xff\xff")[0]
+FLOAT64_MAX = struct.unpack(">d", b"\x7f\xef\xff\xff\xff\xff\xff\xff")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterType:
+    """A fixed-size type: a measured value saturates at `lowest` and `highest`.
+
+    `not_available` is the pattern for a value that there is none of. A constant of a map may use
+    all values that the bits hold, a measured value never shows the pattern by accident.
+    """
+
+    name: str
+    packer: struct.Struct
+    lowest: float
+    highest: float
+    not_available: bytes
+    is_float: bool = False
+
+    @property
+    def words(self) -> int:
+        """Its length in registers."""
+        return self.packer.size // 2
+
+    def encode(self, number: int | float | None, exponent: int = 0) -> bytes:
+        """Return `number` in units of 10^exponent, rounded half to even, saturated, big-endian.
+
+        None, infinity and NaN give the not-available pattern.
+        """
+        if number is None or (isinstance(number, float) and not isfinite(number)):
+            return self.not_available
+        # Dividing by 10^n rounds once; multiplying by 10^-n would first round the factor.
+        scaled = number / 10**exponent if exponent > 0 else number * 10**-exponent
+        raw = scaled if self.is_float else round(scaled)
+        return self.packer.pack(max(self.lowest, min(self.highest, raw)))
+
+    def encode_constant(self, number: int | float) -> bytes:
+        """Return a map's constant as it is; ValueError if the type cannot hold it."""
+        try:
+            return self.packer.pack(number)
+        except (struct.error, OverflowError):
+            raise ValueError(f"{self.name} cannot hold {number}") from None
+
+
+def _integer(name: str, code: str, lowest: int, highest: int, missing: int) -> RegisterType:
+    packer = struct.Struct(">" + code)
+    return RegisterType(name, packer, lowest, highest, packer.pack(missing))
+
+
+# name, struct code, usable range, not-available value
+TYPES: Mapping[str, RegisterType] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            _integer("int16", "h", -0x7FFF, 0x7FFF, -0x8000),
+            _integer("uint16", "H", 0, 0xFFFE, 0xFFFF),
+            _integer("int32", "i", -0x7FFFFFFF, 0x7FFFFFFF, -0x80000000),
+            _integer("uint32", "I", 0, 0xFFFFFFFE, 0xFFFFFFFF),
+            _integer("int64", "q", -0x7FFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFF, -0x8000000000000000),
+            _integer("uint64", "Q", 0, 0xFFFFFFFFFFFFFFFE, 0xFFFFFFFFFFFFFFFF),
+            # SunSpec accumulators: 0 means "not counted here", every other value counts.
+            _integer("acc32", "I", 0, 0xFFFFFFFF, 0),
+            _integer("acc64", "Q", 0, 0xFFFFFFFFFFFFFFFF, 0),
+            # SunSpec scale factor: the power of ten of other registers.
+            _integer("sunssf", "h", -10, 10, -0x8000),
+            RegisterType(
+                "float32",
+                struct.Struct(">f"),
+                -FLOAT32_MAX,
+                FLOAT32_MAX,
+                b"\x7f\xc0\x00\x00",
+                is_float=True,
+            ),
+            RegisterType(
+                "float64",
+                struct.Struct(">d"),
+                -FLOAT64_MAX,
+                FLOAT64_MAX,
+                b"\x7f\xf8\x00\x00\x00\x00\x00\x00",
+                is_float=True,
+            ),
+        )
+    }
+)
+STRING = "string"
+
+# What a map may write as `unit`: the catalogue's unit that it is a multiple of, and the power.
+UNITS: Mapping[str, tuple[str, int]] = MappingProxyType(
+    {
+        f"{prefix}{unit}": (unit, exponent)
+        for unit in ("V", "A", "W", "VA", "var", "Wh", "VAh", "varh", "Hz", "s", "Ah", "deg")
+        for prefix, exponent in (("", 0), ("k", 3), ("m", -3), ("M", 6))
+    }
+    | {"%": ("", -2)}
+)
+
+
+def encode_text(text: str, words: int) -> bytes:
+    """Return ASCII, two characters a register, cut off or padded with NUL to `words`."""
+    return text.encode("ascii", "replace")[: 2 * words].ljust(2 * words, b"\0")
+
+
+def order_words(octets: bytes, *, little: bool) -> bytes:
+    """Return the words of `octets`, last word first if `little`."""
+    if not little:
+        return octets
+    return b"".join(octets[i : i + 2] for i in range(len(octets) - 2, -1, -2))

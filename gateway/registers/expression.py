@@ -1,0 +1,64 @@
+"""Arithmetic over quantities in a register map: compiled once, nothing else reachable."""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from gateway.located import nearest
+from gateway.snapshot import QUANTITIES
+
+Numbers = Mapping[str, int | float]
+_Term = Callable[[Numbers], int | float]
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = MappingProxyType(
+    {
+        ast.Add: operator.add,
+        ast.Sub: operator.sub,
+        ast.Mult: operator.mul,
+        ast.Div: operator.truediv,
+    }
+)
+MAX_CHARACTERS = 500
+
+
+def compile_expression(text: str) -> Callable[[Numbers], int | float | None]:
+    """Return a function from numbers by quantity name to the result.
+
+    Allowed are quantity names, numbers, + - * / and parentheses; ValueError says what is not. The
+    result is None when a quantity is missing, or when there is none (division by zero).
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"an expression has at most {MAX_CHARACTERS} characters")
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ValueError(f"{text!r} is no arithmetic over quantities") from None
+    term = _compile(tree.body)
+
+    def evaluate(numbers: Numbers) -> int | float | None:
+        try:
+            result = term(numbers)
+            float(result)
+        except (KeyError, ArithmeticError):
+            return None
+        return result
+
+    return evaluate
+
+
+def _compile(node: ast.expr) -> _Term:
+    match node:
+        case ast.Name(id=name):
+            if name not in QUANTITIES:
+                raise ValueError(f"unknown quantity {name!r}{nearest(name, QUANTITIES)}")
+            return operator.itemgetter(name)
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            return lambda _: number
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inner = _compile(operand)
+            return lambda numbers: -inner(numbers)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            combine, first, second = _OPERATORS[type(op)], _compile(left), _compile(right)
+            return lambda numbers: combine(first(numbers), second(numbers))
+    raise ValueError("only quantities, numbers, + - * / and parentheses are allowed here")

@@ -1,0 +1,78 @@
+"""The words of one map for one snapshot, and where each register lies in them."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+MAX_READ_REGISTERS = 125  # Modbus Application Protocol 1.1b3, 6.3 and 6.4
+
+
+class ExceptionCode(IntEnum):
+    """Why a request is not answered with values (Modbus Application Protocol 1.1b3, 7)."""
+
+    ILLEGAL_FUNCTION = 0x01
+    ILLEGAL_DATA_ADDRESS = 0x02
+    ILLEGAL_DATA_VALUE = 0x03
+    TARGET_FAILED_TO_RESPOND = 0x0B
+
+
+class Table(Enum):
+    """The two tables of 16-bit registers."""
+
+    INPUT = "input"  # read with function 04
+    HOLDING = "holding"  # read with function 03
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Registers `first … end-1` of a table without a gap; `word` is where the first one lies."""
+
+    first: int
+    end: int
+    word: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where registers lie in an image.
+
+    `spans` are sorted by address. `exact` holds the registers that answer only a read of just
+    themselves: (table, address, count) → word. `measured` has one byte a word: 1 if it must not
+    be served once the meter is stale.
+    """
+
+    spans: Mapping[Table, Sequence[Span]]
+    exact: Mapping[tuple[Table, int, int], int]
+    measured: bytes
+
+    def locate(self, table: Table, address: int, count: int) -> int | ExceptionCode:
+        """Return the word at which `count` registers from `address` lie."""
+        if not 1 <= count <= MAX_READ_REGISTERS:
+            return ExceptionCode.ILLEGAL_DATA_VALUE
+        if (word := self.exact.get((table, address, count))) is not None:
+            return word
+        spans = self.spans[table]
+        index = bisect_right(spans, address, key=lambda span: span.first) - 1
+        if index < 0 or address + count > spans[index].end:
+            return ExceptionCode.ILLEGAL_DATA_ADDRESS
+        return spans[index].word + address - spans[index].first
+
+    def is_measured(self, word: int, count: int) -> bool:
+        """Tell whether any of `count` words from `word` ages with the meter."""
+        return 1 in self.measured[word : word + count]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """All words of a map for one snapshot; immutable, swapped whole."""
+
+    layout: Layout
+    octets: bytes
+
+    def read(self, table: Table, address: int, count: int) -> bytes | ExceptionCode:
+        """Return the words of registers `address … address+count-1`, two bytes each, big-endian."""
+        word = self.layout.locate(table, address, count)
+        if isinstance(word, ExceptionCode):
+            return word
+        return self.octets[2 * word : 2 * (word + count)]

@@ -1,0 +1,89 @@
+"""Quantities that the meter does not send but physics gives, from those that it does.
+
+The meters send U and I of each phase without sign, and the power balanced over all phases. A
+client that reads power by phase gets the total split by U·I; with single-phase generation the
+true phases may differ in sign, which nothing here can know.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+
+Numbers = Mapping[str, int | float]
+
+PHASES = ("l1", "l2", "l3")
+LINES = (("l12", "l1", "l2"), ("l23", "l2", "l3"), ("l31", "l3", "l1"))
+
+
+def derive(measured: Numbers) -> dict[str, int | float]:
+    """Return all that `measured` allows to derive; what needs a missing quantity is missing."""
+    phases = [p for p in PHASES if f"voltage_{p}" in measured and f"current_{p}" in measured]
+    voltages = {p: measured[f"voltage_{p}"] for p in phases}
+    currents = {p: measured[f"current_{p}"] for p in phases}
+    found: dict[str, int | float] = {}
+    if "active_power_import_total" in measured and "active_power_export_total" in measured:
+        found["active_power_total"] = round(
+            measured["active_power_import_total"] - measured["active_power_export_total"]
+        )
+    if phases:
+        found |= _powers(found.get("active_power_total"), voltages, currents)
+        found["current_total"] = sum(currents.values())
+        found["current_avg"] = found["current_total"] / len(phases)
+        found["voltage_ln_avg"] = _mean([volts for volts in voltages.values() if volts > 0])
+    lines = {
+        f"voltage_{line}": line_voltage(voltages[a], voltages[b])
+        for line, a, b in LINES
+        if a in voltages and b in voltages
+    }
+    if lines:
+        found |= lines
+        found["voltage_ll_avg"] = _mean(list(lines.values()))
+    return found
+
+
+def line_voltage(volts_a: float, volts_b: float) -> float:
+    """Return the voltage between two phases 120° apart: the law of cosines."""
+    return sqrt(volts_a * volts_a + volts_b * volts_b + volts_a * volts_b)
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """Split `total` in proportion to `weights` (≥ 0) into integers that sum to it exactly.
+
+    Largest remainder; of equal remainders the first. If all weights are 0 the first part gets
+    everything.
+    """
+    weight_sum = sum(weights)
+    if weight_sum == 0:
+        return [total, *[0] * (len(weights) - 1)]
+    sign = -1 if total < 0 else 1
+    shares = [divmod(abs(total) * weight, weight_sum) for weight in weights]
+    parts = [whole for whole, _ in shares]
+    by_remainder = sorted(range(len(weights)), key=lambda index: -shares[index][1])
+    for index in by_remainder[: abs(total) - sum(parts)]:
+        parts[index] += 1
+    return [sign * part for part in parts]
+
+
+def _powers(
+    total_w: int | float | None, voltages: Numbers, currents: Numbers
+) -> dict[str, int | float]:
+    """Return apparent power, and the split of the active power when that is known."""
+    found: dict[str, int | float] = {}
+    apparent = {phase: voltages[phase] * currents[phase] for phase in voltages}
+    found |= {f"apparent_power_{phase}": power for phase, power in apparent.items()}
+    found["apparent_power_total"] = sum(apparent.values())
+    if total_w is None:
+        return found
+    # Volts come in tenths and amperes in hundredths, so whole milli-VA are exact weights.
+    weights = [round(power * 1000) for power in apparent.values()]
+    parts = apportion(round(total_w), weights)
+    found |= {f"active_power_{phase}": part for phase, part in zip(apparent, parts, strict=True)}
+    if found["apparent_power_total"] > 0:
+        # Small currents are rounded more than the power is, so the quotient may pass 1.
+        factor = max(-1.0, min(1.0, total_w / found["apparent_power_total"]))
+        found["power_factor_total"] = factor
+        found |= {f"power_factor_{p}": factor for p, power in apparent.items() if power > 0}
+    return found
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers) if numbers else 0.0

@@ -1,0 +1,116 @@
+"""The catalogue: every quantity that a register map may name, its unit and where it comes from.
+
+Signs: positive active power is drawn from the grid, negative is fed into it. What no meter of
+ours sends and nothing can be derived from stands here too: maps of other makers' meters have
+registers for it, and those show that it is not available.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gateway.telegram.obis import CLOCK, DEVICE_NAME, METER_NUMBER, Obis
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A named physical quantity in a fixed unit ("" for a plain ratio)."""
+
+    name: str
+    unit: str
+    obis: Obis | None
+    meaning: str
+
+
+def _code(c: int, d: int) -> Obis:
+    return Obis(1, 0, c, d, 0)
+
+
+# name, unit, OBIS code, meaning: what the meter itself sends.
+_MEASURED: tuple[tuple[str, str, Obis, str], ...] = (
+    ("voltage_l1", "V", _code(32, 7), "voltage L1 to neutral"),
+    ("voltage_l2", "V", _code(52, 7), "voltage L2 to neutral"),
+    ("voltage_l3", "V", _code(72, 7), "voltage L3 to neutral"),
+    ("current_l1", "A", _code(31, 7), "current L1, without sign"),
+    ("current_l2", "A", _code(51, 7), "current L2, without sign"),
+    ("current_l3", "A", _code(71, 7), "current L3, without sign"),
+    ("active_power_import_total", "W", _code(1, 7), "power drawn, balanced over the phases"),
+    ("active_power_export_total", "W", _code(2, 7), "power fed in, balanced over the phases"),
+    ("energy_active_import_total", "Wh", _code(1, 8), "energy drawn"),
+    ("energy_active_export_total", "Wh", _code(2, 8), "energy fed in"),
+    ("energy_reactive_import_total", "varh", _code(3, 8), "reactive energy +R"),
+    ("energy_reactive_export_total", "varh", _code(4, 8), "reactive energy -R"),
+    ("power_factor_total", "", _code(13, 7), "power factor; derived where it is not sent"),
+    ("meter_clock", "s", CLOCK, "the meter's clock, seconds since 1970-01-01 UTC"),
+)
+
+# Calculated from what was measured: see derive.py.
+_DERIVED: tuple[tuple[str, str, str], ...] = (
+    ("active_power_total", "W", "power drawn less power fed in"),
+    ("active_power_l1", "W", "share of L1 in the total, by U·I"),
+    ("active_power_l2", "W", "share of L2 in the total, by U·I"),
+    ("active_power_l3", "W", "share of L3 in the total, by U·I"),
+    ("apparent_power_total", "VA", "sum of U·I"),
+    ("apparent_power_l1", "VA", "U·I of L1"),
+    ("apparent_power_l2", "VA", "U·I of L2"),
+    ("apparent_power_l3", "VA", "U·I of L3"),
+    ("power_factor_l1", "", "that of the total, as the split by U·I implies"),
+    ("power_factor_l2", "", "that of the total, as the split by U·I implies"),
+    ("power_factor_l3", "", "that of the total, as the split by U·I implies"),
+    ("meter_serial", "", "last nine digits of the operator's meter number"),
+    ("current_total", "A", "sum of the phase currents"),
+    ("current_avg", "A", "mean of the phase currents"),
+    ("voltage_ln_avg", "V", "mean voltage of the phases under voltage"),
+    ("voltage_l12", "V", "L1 to L2, taken at 120°"),
+    ("voltage_l23", "V", "L2 to L3, taken at 120°"),
+    ("voltage_l31", "V", "L3 to L1, taken at 120°"),
+    ("voltage_ll_avg", "V", "mean of the line-to-line voltages"),
+)
+
+_NOMINAL: tuple[tuple[str, str, str], ...] = (
+    ("frequency", "Hz", "nominal frequency of the grid; the meter does not measure it"),
+)
+
+# The service's own: it counts on at every read and never goes stale.
+AGE = Quantity("telegram_age", "s", None, "seconds since the last good telegram")
+
+# What other makers' meters have and ours do not send: (stem, unit, meaning, with phases).
+_ABSENT: tuple[tuple[str, str, str, bool], ...] = (
+    ("reactive_power", "var", "reactive power", True),
+    ("phase_angle", "deg", "angle between voltage and current", True),
+    ("energy_active_import", "Wh", "energy drawn", True),
+    ("energy_active_export", "Wh", "energy fed in", True),
+    ("energy_apparent_import", "VAh", "apparent energy while drawing", True),
+    ("energy_apparent_export", "VAh", "apparent energy while feeding in", True),
+    ("energy_reactive_q1", "varh", "reactive energy, quadrant 1", True),
+    ("energy_reactive_q2", "varh", "reactive energy, quadrant 2", True),
+    ("energy_reactive_q3", "varh", "reactive energy, quadrant 3", True),
+    ("energy_reactive_q4", "varh", "reactive energy, quadrant 4", True),
+    ("energy_apparent_total", "VAh", "apparent energy", False),
+    ("charge_total", "Ah", "charge", False),
+    ("demand_power", "W", "mean power of the present demand period", False),
+    ("demand_power_max", "W", "highest demand", False),
+    ("current_n", "A", "current in the neutral conductor", False),
+)
+
+
+def _catalogue() -> dict[str, Quantity]:
+    found = [Quantity(*row) for row in _MEASURED]
+    found += [Quantity(name, unit, None, text) for name, unit, text in (*_DERIVED, *_NOMINAL)]
+    found.append(AGE)
+    for stem, unit, meaning, has_phases in _ABSENT:
+        suffixes = ("_total", "_l1", "_l2", "_l3") if has_phases else ("",)
+        found += [Quantity(stem + suffix, unit, None, meaning) for suffix in suffixes]
+    catalogue: dict[str, Quantity] = {}
+    for quantity in found:
+        # What is sent stands first: of some absent stems the total is sent.
+        catalogue.setdefault(quantity.name, quantity)
+    return catalogue
+
+
+QUANTITIES: Mapping[str, Quantity] = MappingProxyType(_catalogue())
+
+# The texts of a meter, by the name under which a map writes them: ${meter_number}.
+TEXTS: Mapping[str, Obis] = MappingProxyType(
+    {"meter_number": METER_NUMBER, "device_name": DEVICE_NAME}
+)

@@ -1,0 +1,16 @@
+"""Bytes on the meter's wire → telegrams and faults. Pure: no socket, clock or log.
+
+    decoder = Decoder(Key.parse("10 11 12 … 1F"))
+    for item in decoder.feed(chunk, now):   # Telegram | Fault, in the order of the wire
+
+The way in: `mbus` finds frames, `segments` joins them to an APDU, `ciphering` opens it,
+`axdr` and `notification` read what was inside, `layouts` names the readings.
+"""
+
+from gateway.telegram.ciphering import Key, Security
+from gateway.telegram.decoder import Decoder, Telegram
+from gateway.telegram.fault import Fault, Layer
+from gateway.telegram.layouts import Reading
+from gateway.telegram.obis import Obis
+
+__all__ = ["Decoder", "Fault", "Key", "Layer", "Obis", "Reading", "Security", "Telegram"]

@@ -1,0 +1,179 @@
+"""general-glo-ciphering: a sealed APDU and the customer's key (DLMS UA Green Book, 9.2.7).
+
+    DB 08 system-title(8) length(BER) security(1) invocation-counter(4) ciphertext [tag(12)]
+
+The nonce is system title ‖ invocation counter. Without a tag AES-GCM is AES-CTR: a wrong key or
+a flipped bit shows only in the plaintext.
+"""
+
+import hmac
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from gateway.telegram.fault import Fault, Layer
+
+GENERAL_GLO_CIPHERING = 0xDB
+SYSTEM_TITLE_BYTES = 8
+KEY_BYTES = 16
+TAG_BYTES = 12
+SECURITY_OFFSET_BYTES = 5  # security byte and invocation counter, before the ciphertext
+ENCRYPTED = 0x20
+AUTHENTICATED = 0x10
+SUITES = 0x01  # low bits seen: suite 0 and 1, both AES-128-GCM here
+
+_SEPARATORS = re.compile(r"(?i)0x|[\s:,;-]")
+
+
+class Security(Enum):
+    """How far a telegram's readings are protected."""
+
+    ENCRYPTED = "encrypted"  # no tag was sent
+    AUTHENTICATED = "authenticated"  # the tag was verified
+    UNAUTHENTICATED = "unauthenticated"  # a tag was sent, but there is no key to verify it
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Key:
+    """A 128-bit key. Its `repr` and its errors never show a byte of it."""
+
+    octets: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.octets) != KEY_BYTES:
+            raise ValueError(f"a key has {KEY_BYTES} bytes, this one has {len(self.octets)}")
+
+    def __repr__(self) -> str:
+        return "Key(hidden)"
+
+    @classmethod
+    def parse(cls, text: str) -> "Key":
+        """Read a key as operators write it; ValueError says what is wrong, without the key.
+
+        32 hex digits with or without spaces, colons, dashes, 0x; 16 ASCII characters; or 64 hex
+        digits, which are the hex of 32 hex digits.
+        """
+        stripped = text.strip()
+        digits = _SEPARATORS.sub("", stripped)
+        is_hex = re.fullmatch(r"[0-9a-fA-F]+", digits) is not None
+        if is_hex and len(digits) == 64:
+            inner = bytes.fromhex(digits).decode("latin-1")
+            if re.fullmatch(r"[0-9a-fA-F]{32}", inner):
+                return cls(bytes.fromhex(inner))
+            raise ValueError("key has 64 hex digits, but they do not spell 32 hex digits")
+        if is_hex and len(digits) == 32:
+            return cls(bytes.fromhex(digits))
+        if len(stripped) == KEY_BYTES and stripped.isascii() and stripped.isprintable():
+            return cls(stripped.encode("ascii"))
+        if not stripped:
+            raise ValueError("key is empty")
+        found = f"{len(digits)} hex digits" if is_hex else f"{len(stripped)} characters"
+        raise ValueError(
+            f"key has {found}; a key has 32 hex digits (spaces, colons, dashes and 0x are "
+            "allowed), or 16 characters, or 64 hex digits that spell the 32"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An APDU taken apart, still encrypted. `ciphertext_start` is its index in the APDU."""
+
+    system_title: bytes
+    security_byte: int
+    invocation_counter: int
+    ciphertext: bytes
+    tag: bytes | None
+    ciphertext_start: int
+
+    @property
+    def nonce(self) -> bytes:
+        """The 12 bytes that make this telegram's keystream its own."""
+        return self.system_title + self.invocation_counter.to_bytes(4, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The plaintext of an APDU, and how it was protected."""
+
+    plaintext: bytes
+    security: Security
+
+
+def parse(apdu: bytes) -> Sealed | Fault:
+    """Take a general-glo-ciphering APDU apart; its lengths must agree with the APDU's own."""
+    if not apdu or apdu[0] != GENERAL_GLO_CIPHERING:
+        starts = f"starts with 0x{apdu[0]:02x}" if apdu else "is empty"
+        reason = f"message {starts}, an encrypted push starts with 0xdb (general-glo-ciphering)"
+        return Fault(Layer.CIPHERING, reason, 0)
+    if len(apdu) < 2 or apdu[1] != SYSTEM_TITLE_BYTES:
+        return Fault(Layer.CIPHERING, "the system title is not 8 bytes long", 1)
+    length_start = 2 + SYSTEM_TITLE_BYTES
+    decoded = _ber_length(apdu, length_start)
+    if decoded is None:
+        return Fault(Layer.CIPHERING, "the length field is damaged", min(length_start, len(apdu)))
+    length, body = decoded
+    if body + length != len(apdu):
+        reason = f"the header announces {body + length} bytes, the segments bring {len(apdu)}"
+        return Fault(Layer.CIPHERING, reason, length_start)
+    security_byte = apdu[body] if length else 0
+    if security_byte & ~(AUTHENTICATED | SUITES) != ENCRYPTED:
+        reason = f"security byte 0x{security_byte:02x} is none of 0x20, 0x21, 0x30, 0x31"
+        return Fault(Layer.CIPHERING, reason, min(body, len(apdu) - 1))
+    start = body + SECURITY_OFFSET_BYTES
+    end = len(apdu) - (TAG_BYTES if security_byte & AUTHENTICATED else 0)
+    if end <= start:
+        return Fault(Layer.CIPHERING, "no room for a ciphertext", body)
+    return Sealed(
+        system_title=apdu[2:length_start],
+        security_byte=security_byte,
+        invocation_counter=int.from_bytes(apdu[body + 1 : start], "big"),
+        ciphertext=apdu[start:end],
+        tag=apdu[end:] if security_byte & AUTHENTICATED else None,
+        ciphertext_start=start,
+    )
+
+
+class Opener:
+    """Decrypts with one meter's keys; the cipher is set up once."""
+
+    def __init__(self, key: Key, auth_key: Key | None) -> None:
+        self._cipher = AESGCM(key.octets)
+        self._auth_key = auth_key
+
+    def open(self, sealed: Sealed) -> Opened | Fault:
+        """Decrypt; verify the tag when there is one and an authentication key to do it with."""
+        if sealed.tag is None and self._auth_key is not None:
+            reason = (
+                "an authentication key is configured, but the telegram carries no tag; "
+                "if this meter never sends one, remove auth_key"
+            )
+            return Fault(Layer.CIPHERING, reason, sealed.ciphertext_start - SECURITY_OFFSET_BYTES)
+        # GCM's keystream is its own inverse; what `encrypt` appends is the tag of other data.
+        plaintext = self._cipher.encrypt(sealed.nonce, sealed.ciphertext, None)[:-16]
+        if sealed.tag is None:
+            return Opened(plaintext, Security.ENCRYPTED)
+        if self._auth_key is None:
+            return Opened(plaintext, Security.UNAUTHENTICATED)
+        associated = bytes([sealed.security_byte]) + self._auth_key.octets
+        again = self._cipher.encrypt(sealed.nonce, plaintext, associated)
+        tag_start = len(plaintext)
+        if not hmac.compare_digest(again[tag_start : tag_start + TAG_BYTES], sealed.tag):
+            reason = "the authentication tag is wrong: damaged, forged, or a key is wrong"
+            return Fault(Layer.CIPHERING, reason, sealed.ciphertext_start + tag_start)
+        return Opened(plaintext, Security.AUTHENTICATED)
+
+
+def _ber_length(octets: bytes, start: int) -> tuple[int, int] | None:
+    """Return (length, index behind the length field), or None: X.690, 8.1.3, at most 2 octets."""
+    if len(octets) <= start:
+        return None
+    first = octets[start]
+    if first < 0x80:
+        return first, start + 1
+    size = first & 0x7F
+    end = start + 1 + size
+    if size not in (1, 2) or len(octets) < end:
+        return None
+    return int.from_bytes(octets[start + 1 : end], "big"), end

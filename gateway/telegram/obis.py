@@ -1,0 +1,72 @@
+"""OBIS codes, DLMS units, and the objects that these meters are known to send."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+_OBIS = re.compile(r"(\d+)[-.](\d+)[:.](\d+)\.(\d+)\.(\d+)(?:[.*](\d+))?")
+
+
+class Obis(NamedTuple):
+    """An object's name, six value groups A to F (IEC 62056-6-1); `str` gives 1-0:1.7.0.255."""
+
+    a: int
+    b: int
+    c: int
+    d: int
+    e: int
+    f: int = 255
+
+    def __str__(self) -> str:
+        return f"{self.a}-{self.b}:{self.c}.{self.d}.{self.e}.{self.f}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Obis":
+        """Read 1-0:1.7.0, 1-0:1.7.0.255 or 1.0.1.7.0.255; ValueError says what is wrong."""
+        match = _OBIS.fullmatch(text.strip())
+        groups = [int(group) for group in match.groups() if group is not None] if match else []
+        if not groups or max(groups) > 255:
+            raise ValueError(f"{text!r} is no OBIS code; one looks like 1-0:1.7.0.255")
+        return cls(*groups)
+
+
+CLOCK = Obis(0, 0, 1, 0, 0)
+METER_NUMBER = Obis(0, 0, 96, 1, 0)
+DEVICE_NAME = Obis(0, 0, 42, 0, 0)
+
+# DLMS UA Blue Book, 4.3.2, "unit": those that electricity meters use. None: a number without unit.
+UNITS: Mapping[int, str | None] = MappingProxyType(
+    {
+        27: "W",
+        28: "VA",
+        29: "var",
+        30: "Wh",
+        31: "VAh",
+        32: "varh",
+        33: "A",
+        35: "V",
+        44: "Hz",
+        255: None,
+    }
+)
+
+# The unit in which each object of the meters' data model must come (operators' descriptions of
+# the customer interface: KSMWest and Netz NÖ push lists). Anything else is damage.
+EXPECTED_UNITS: Mapping[Obis, str | None] = MappingProxyType(
+    {
+        Obis(1, 0, 32, 7, 0): "V",
+        Obis(1, 0, 52, 7, 0): "V",
+        Obis(1, 0, 72, 7, 0): "V",
+        Obis(1, 0, 31, 7, 0): "A",
+        Obis(1, 0, 51, 7, 0): "A",
+        Obis(1, 0, 71, 7, 0): "A",
+        Obis(1, 0, 1, 7, 0): "W",
+        Obis(1, 0, 2, 7, 0): "W",
+        Obis(1, 0, 1, 8, 0): "Wh",
+        Obis(1, 0, 2, 8, 0): "Wh",
+        Obis(1, 0, 3, 8, 0): "varh",
+        Obis(1, 0, 4, 8, 0): "varh",
+        Obis(1, 0, 13, 7, 0): None,
+    }
+)

@@ -1,0 +1,1 @@
+"""Registers → Modbus clients: a pure responder, and the server around it."""

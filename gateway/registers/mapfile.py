@@ -75,6 +75,12 @@ class Register:
         """The address behind the register's last word."""
         return self.address + self.words
 
+    @property
+    def step(self) -> str:
+        """What a raw 1 means: "W", "0.01 A", "10 W", "kWh"."""
+        exponent = self.exponent - codec.UNITS.get(self.unit, ("", 0))[1]
+        return f"{10**exponent:g} {self.unit}".strip() if exponent else self.unit
+
 
 @dataclass(frozen=True, slots=True)
 class MapFile:
@@ -84,6 +90,7 @@ class MapFile:
     tables: frozenset[Table]
     zero_ranges: Sequence[tuple[int, int]]
     stale: Stale
+    word_order: str
     registers: Sequence[Register]
     sources: Sequence[str]
     notes: Sequence[str]
@@ -109,6 +116,7 @@ def parse(text: str, file: str) -> MapFile:
         tables=tables,
         zero_ranges=[_zero_range(item) for item in _items(words, "zero_ranges")],
         stale=Stale(stale or "exception"),
+        word_order=order,
         registers=registers,
         sources=[item.text() for item in _items(words, "sources")],
         notes=[item.text() for item in _items(words, "notes")],

@@ -34,6 +34,7 @@ class RegisterMap:
 
     title: str
     stale: Stale
+    word_order: str
     registers: Sequence[Register]
     sources: Sequence[str]
     notes: Sequence[str]
@@ -73,6 +74,7 @@ class RegisterMap:
         return cls(
             title=written.name,
             stale=written.stale,
+            word_order=written.word_order,
             registers=written.registers,
             sources=written.sources,
             notes=written.notes,

@@ -135,6 +135,12 @@ def parse(apdu: bytes) -> Sealed | Fault:
     )
 
 
+def apdu_length(octets: bytes) -> int | None:
+    """Return the length of the APDU at the start of `octets` by its own length field."""
+    decoded = _ber_length(octets, 2 + SYSTEM_TITLE_BYTES)
+    return None if decoded is None else sum(decoded)
+
+
 class Opener:
     """Decrypts with one meter's keys; the cipher is set up once."""
 

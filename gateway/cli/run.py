@@ -1,0 +1,215 @@
+"""obisgate run: the service itself, and what one sees of it."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from gateway import __version__
+from gateway.cli.command import Commands, add_command, telegram_json
+from gateway.config import Config, UnitConfig
+from gateway.meter import Meter
+from gateway.registers import RegisterMap, Table
+from gateway.registers.mapfile import Register
+from gateway.service import Bound, Service
+from gateway.telegram import Telegram
+
+log = logging.getLogger("gateway")
+
+# How mbpoll and FieldTalk's modpoll name a type, and what makes them take its high word first.
+POLL_TYPES: Mapping[str, tuple[str, str, str]] = {
+    "int16": ("", "", ""),
+    "uint16": ("", "", ""),
+    "int32": (":int", " -B", " -i"),
+    "uint32": (":int", " -B", " -i"),
+    "acc32": (":int", " -B", " -i"),
+    "float32": (":float", " -B", " -f"),
+}
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "run",
+        run,
+        "read the meters and serve their registers until stopped",
+        "  obisgate run config.yaml",
+    )
+    parser.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"))
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="json: one object a line, telegrams included, on standard output",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; 0 after an orderly stop."""
+    show = _Json() if options.log_format == "json" else _Text()
+    config = Config.read(options.config)
+    logging.basicConfig(level=logging.INFO, handlers=[show.handler()])
+    # Its own messages are about a datastore that nobody reads.
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+    asyncio.run(_serve(config, show))
+    return 0
+
+
+async def _serve(config: Config, show: "_Text | _Json") -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    service = Service(config, show.telegram)
+    bound = await service.listen()
+    show.start(config, bound)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    await service.run(stop)
+    show.stop()
+
+
+class _Text:
+    """For people: what was started, then a line a telegram when somebody watches."""
+
+    def handler(self) -> logging.Handler:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        return handler
+
+    def start(self, config: Config, bound: Sequence[Bound]) -> None:
+        lines = [f"obisgate {__version__}, {config.file}"]
+        for name, meter in config.meters.items():
+            lines.append(f"meter {name}: {meter.source.describe()}; waiting for its first telegram")
+        for each in bound:
+            lines += _listener_lines(each)
+        print("\n".join([*lines, "Ctrl-C stops."]), flush=True)
+
+    def telegram(self, meter: Meter, telegram: Telegram) -> None:
+        if sys.stdout.isatty() and meter.snapshot:
+            print(telegram_line(meter, telegram), flush=True)
+
+    def stop(self) -> None:
+        print("stopped", flush=True)
+
+
+class _Json:
+    """For machines: one JSON object a line."""
+
+    def handler(self) -> logging.Handler:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(_JsonFormatter())
+        return handler
+
+    def start(self, config: Config, bound: Sequence[Bound]) -> None:
+        _event("start", version=__version__, config=config.file)
+        for name, meter in config.meters.items():
+            _event("meter", meter=name, source=meter.source.describe())
+        for each in bound:
+            _event(
+                "listener",
+                host=each.config.host,
+                port=each.port,
+                units={
+                    unit_id: {"meter": unit.meter, "map": unit.map_name}
+                    for unit_id, unit in _units(each).items()
+                },
+            )
+
+    def telegram(self, meter: Meter, telegram: Telegram) -> None:
+        _event("telegram", name=meter.name, **telegram_json(telegram))
+
+    def stop(self) -> None:
+        _event("stop")
+
+
+def _event(event: str, **fields: object) -> None:
+    log.info(event, extra={"fields": fields})
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "fields", None)
+        shown: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(),
+            "level": record.levelname.lower(),
+        }
+        if fields is None:
+            shown |= {"event": "message", "message": record.getMessage()}
+            if record.exc_info:
+                shown["traceback"] = self.formatException(record.exc_info)
+        else:
+            shown |= {"event": record.getMessage(), **fields}
+        return json.dumps(shown, ensure_ascii=False)
+
+
+def telegram_line(meter: Meter, telegram: Telegram) -> str:
+    """Return one short line: time, power, total import and export."""
+    values = meter.snapshot.values if meter.snapshot else {}
+    parts = [f"{telegram.clock:%H:%M:%S}" if telegram.clock else "--:--:--", meter.name]
+    if power := values.get("active_power_total"):
+        parts.append(f"{power.number:+6d} W")
+    for name, word in (
+        ("energy_active_import_total", "import"),
+        ("energy_active_export_total", "export"),
+    ):
+        if energy := values.get(name):
+            parts.append(f"{word} {energy.number / 1000:.3f} kWh")
+    return "  ".join(parts)
+
+
+def _units(bound: Bound) -> dict[str, UnitConfig]:
+    """Return a listener's units by what a client must ask for; "any" is every other id."""
+    units = {str(unit_id): unit for unit_id, unit in bound.config.units.items()}
+    if bound.config.any_unit:
+        units["any"] = bound.config.any_unit
+    return units
+
+
+def _listener_lines(bound: Bound) -> list[str]:
+    host, port = bound.config.host, bound.port
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if port is None:
+        return [f"listener {host}:{bound.config.port}: waiting for the address"]
+    lines = [f"listener {where}, Modbus TCP"]
+    units = _units(bound)
+    for unit_id, unit in units.items():
+        title = unit.register_map.title
+        lines.append(f"  unit {unit_id}: meter {unit.meter} as {unit.map_name}, {title}")
+    unit_id, unit = next(iter(units.items()))
+    lines += poll_lines(host, port, 1 if unit_id == "any" else int(unit_id), unit.register_map)
+    return lines
+
+
+def poll_lines(host: str, port: int, unit_id: int, register_map: RegisterMap) -> list[str]:
+    """Return the lines to copy into a terminal: the map's total power, with mbpoll and modpoll."""
+    register = _polled(register_map)
+    if register is None or register.type is None:
+        return []
+    kind, mbpoll_order, modpoll_order = POLL_TYPES[register.type.name]
+    if register_map.word_order == "little":
+        mbpoll_order = modpoll_order = ""
+    table = 4 if Table.HOLDING in register.tables else 3
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound
+    start = f"-m tcp -a {unit_id} -p {port} -t {table}{kind}"
+    end = f"-0 -r {register.address} -c 1 -1 {reachable}"
+    return [
+        f"  {register.shows} ({register.step}) is read with",
+        f"    mbpoll {start}{mbpoll_order} {end}",
+        f"    modpoll {start}{modpoll_order} {end}",
+    ]
+
+
+def _polled(register_map: RegisterMap) -> Register | None:
+    """Return the register of the total power, else the first that the tools can read."""
+    readable = [
+        r for r in register_map.registers if r.quantity and r.type and r.type.name in POLL_TYPES
+    ]
+    power = [r for r in readable if r.quantity == "active_power_total"]
+    return next(iter(power or readable), None)

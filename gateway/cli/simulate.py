@@ -1,0 +1,124 @@
+"""obisgate simulate: the telegrams of a simulated meter, for whoever wants to read some."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from gateway.cli.command import Commands, add_command, add_key_options, keys
+from gateway.config import SIMULATOR_KEY
+from gateway.located import ConfigError
+from gateway.simulator import MODELS
+from gateway.sources import SourceAddress
+from gateway.sources.simulated import SimulatorSource, push_on_time
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "simulate",
+        simulate,
+        "write a simulated meter's raw, encrypted telegrams to stdout, a file or a TCP port",
+        "  obisgate simulate kaifa-ma309m --count 3 --to meter.bin\n"
+        "  obisgate simulate honeywell --tcp 127.0.0.1:2400 --interval 5s",
+    )
+    parser.add_argument("model", help=", ".join(MODELS))
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--to", default="-", metavar="FILE", help="- or none: standard output")
+    where.add_argument("--tcp", metavar="HOST:PORT", help="listen and send to all who connect")
+    parser.add_argument("--count", type=int, metavar="N", help="stop after N telegrams")
+    parser.add_argument("--interval", default="5s", help="between two telegrams, such as 5s, 200ms")
+    parser.add_argument("--seed", type=int, help="the same seed gives the same telegrams")
+    parser.add_argument(
+        "--at-once", action="store_true", help="do not wait between telegrams, needs --count"
+    )
+    add_key_options(parser)
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Write telegrams until there are enough of them, or Ctrl-C."""
+    if options.count is not None and options.count < 1:
+        raise ConfigError("--count is at least 1")
+    if options.at_once and (options.count is None or options.tcp):
+        raise ConfigError("--at-once needs --count, and a file or standard output to write to")
+    source = _source(options)
+    if options.tcp:
+        asyncio.run(_serve(source, *_endpoint(options.tcp), options.count))
+        return 0
+    try:
+        with _open(options.to) as out:
+            _write(source, options, out)
+    except OSError as problem:
+        if isinstance(problem, BrokenPipeError):
+            raise
+        raise ConfigError(f"{options.to}: cannot be written: {problem.strerror}") from None
+    return 0
+
+
+def _source(options: argparse.Namespace) -> SimulatorSource:
+    key, auth_key = keys(options)
+    text = f"simulator:{options.model}?interval={options.interval}"
+    if options.seed is not None:
+        text += f"&seed={options.seed}"
+    try:
+        return SimulatorSource.parse(SourceAddress.parse(text), key or SIMULATOR_KEY, auth_key)
+    except ValueError as problem:
+        raise ConfigError(str(problem)) from None
+
+
+def _open(path: str) -> BinaryIO:
+    # Not closed twice: standard output is not ours to close.
+    return open(sys.stdout.fileno(), "wb", closefd=False) if path == "-" else Path(path).open("wb")
+
+
+def _write(source: SimulatorSource, options: argparse.Namespace, out: BinaryIO) -> None:
+    meter = source.meter()
+    if options.at_once:
+        out.writelines(meter.push().telegram for _ in range(options.count))
+        return
+
+    def deliver(telegram: bytes) -> None:
+        out.write(telegram)
+        out.flush()
+
+    asyncio.run(push_on_time(meter, source.interval_s, deliver, options.count))
+
+
+async def _serve(source: SimulatorSource, host: str, port: int, count: int | None) -> None:
+    """Send every telegram to all who are connected, as a serial server on the network does."""
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        try:
+            while await reader.read(1024):
+                pass  # whatever a client says, a meter does not listen
+        except ConnectionError:
+            pass
+        finally:
+            writers.discard(writer)
+            writer.close()
+
+    def deliver(telegram: bytes) -> None:
+        for writer in writers:
+            writer.write(telegram)
+
+    try:
+        server = await asyncio.start_server(connected, host, port)
+    except OSError as problem:
+        raise ConfigError(
+            f"{host}:{port} cannot be opened: {problem.strerror or problem}"
+        ) from None
+    async with server:
+        host, port = server.sockets[0].getsockname()[:2]
+        print(f"{source.describe()} on {host}:{port}; Ctrl-C stops", file=sys.stderr, flush=True)
+        await push_on_time(source.meter(), source.interval_s, deliver, count)
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 0xFFFF:
+        raise ConfigError(f"--tcp {text!r} is no address; one looks like 127.0.0.1:2400")
+    return host.removeprefix("[").removesuffix("]"), int(port)

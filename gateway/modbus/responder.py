@@ -1,0 +1,144 @@
+"""Requests in a byte stream → replies. Pure.
+
+Every reply comes from one image, which is never changed, only swapped for the next. Clauses: MAP
+is the Modbus Application Protocol 1.1b3, MG the Messaging on TCP/IP Implementation Guide 1.0b.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Protocol
+
+from gateway.registers import ExceptionCode, Image, RegisterMap, Stale, Table
+from gateway.snapshot import Freshness, Snapshot
+from gateway.snapshot.freshness import State
+
+READS: Mapping[int, Table] = {0x03: Table.HOLDING, 0x04: Table.INPUT}  # MAP 6.3, 6.4
+READ_REQUEST = struct.Struct(">BHH")
+EXCEPTION_BIT = 0x80  # MAP 7
+
+# MBAP header, MG 3.1.3: transaction, protocol (0), length from the unit id on, unit id.
+MBAP = struct.Struct(">HHHB")
+MODBUS_PROTOCOL = 0
+MIN_LENGTH = 2  # unit id and function code
+MAX_LENGTH = 254  # unit id and 253 bytes of PDU, MAP 4.1
+
+
+class Served(Protocol):
+    """A meter as units see it."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The last good one; None before the first."""
+
+    @property
+    def freshness(self) -> Freshness:
+        """How old it is."""
+
+
+class Unit:
+    """One meter seen through one map. It decides what may be said when the meter is silent."""
+
+    def __init__(self, register_map: RegisterMap, meter: Served) -> None:
+        self._map = register_map
+        self._meter = meter
+        self._rendered: tuple[Snapshot | None, Image] = (None, register_map.render(None))
+        self._blank = self._rendered[1]
+
+    def read(
+        self, table: Table, address: int, count: int, now: float
+    ) -> bytes | ExceptionCode | None:
+        """Return `count` registers from `address`, two bytes each; None: do not answer.
+
+        `now` is on the monotonic clock of the telegrams.
+        """
+        layout = self._map.layout
+        word = layout.locate(table, address, count)
+        if isinstance(word, ExceptionCode):
+            return word
+        image = self._image()
+        freshness = self._meter.freshness
+        if freshness.state(now) is not State.LIVE and layout.is_measured(word, count):
+            if self._map.stale is Stale.SILENT:
+                return None
+            if self._map.stale is Stale.EXCEPTION:
+                return ExceptionCode.TARGET_FAILED_TO_RESPOND
+            image = self._blank
+        octets = image.octets[2 * word : 2 * (word + count)]
+        return self._map.with_age(octets, word, freshness.age_s(now))
+
+    def _image(self) -> Image:
+        """Return the image of the meter's present snapshot, rendered when first asked for."""
+        snapshot = self._meter.snapshot
+        if self._rendered[0] is not snapshot:
+            self._rendered = (snapshot, self._map.render(snapshot))
+        return self._rendered[1]
+
+
+class Responder:
+    """Answers one listener's requests: units by id, or one for every id. Reads only."""
+
+    def __init__(self, units: Mapping[int, Unit], any_unit: Unit | None = None) -> None:
+        self._units = units
+        self._any_unit = any_unit
+
+    def answer(self, unit: int, pdu: bytes, now: float) -> bytes | None:
+        """Return the reply PDU to a request PDU; None: silence.
+
+        Exceptions in this order: unknown unit 0x0B, function 01, a request of a wrong length or
+        count 03, address 02, then what the unit says of a stale meter.
+        """
+        if not pdu:
+            return None
+        function = pdu[0]
+        served = self._units.get(unit, self._any_unit)
+        if served is None:
+            return _exception(function, ExceptionCode.TARGET_FAILED_TO_RESPOND)
+        table = READS.get(function)
+        if table is None:
+            return _exception(function, ExceptionCode.ILLEGAL_FUNCTION)
+        if len(pdu) != READ_REQUEST.size:
+            return _exception(function, ExceptionCode.ILLEGAL_DATA_VALUE)
+        _, address, count = READ_REQUEST.unpack(pdu)
+        words = served.read(table, address, count, now)
+        if words is None:
+            return None
+        if isinstance(words, ExceptionCode):
+            return _exception(function, words)
+        return bytes((function, len(words))) + words
+
+
+class Conversation:
+    """One TCP connection's bytes → reply bytes, in the order of the requests (MG 4.2.2).
+
+    After a header that cannot be Modbus nothing more is understood: `is_broken` tells to close.
+    """
+
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+        self._rest = b""
+        self.is_broken = False
+
+    def receive(self, chunk: bytes, now: float) -> bytes:
+        """Take the next bytes; return the replies to all requests that are complete now."""
+        stream = self._rest + chunk if self._rest else chunk
+        replies: list[bytes] = []
+        position = 0
+        while len(stream) - position >= MBAP.size and not self.is_broken:
+            transaction, protocol, length, unit = MBAP.unpack_from(stream, position)
+            if protocol != MODBUS_PROTOCOL or not MIN_LENGTH <= length <= MAX_LENGTH:
+                self.is_broken = True
+                break
+            start, end = position + MBAP.size, position + MBAP.size - 1 + length
+            if end > len(stream):
+                break
+            reply = self._responder.answer(unit, stream[start:end], now)
+            if reply is not None:
+                replies.append(MBAP.pack(transaction, MODBUS_PROTOCOL, len(reply) + 1, unit))
+                replies.append(reply)
+            position = end
+        self._rest = b"" if self.is_broken else stream[position:]
+        return b"".join(replies)
+
+
+def _exception(function: int, code: ExceptionCode) -> bytes:
+    return bytes((function | EXCEPTION_BIT, code))

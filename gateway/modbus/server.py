@@ -1,0 +1,111 @@
+"""Modbus TCP listeners: pymodbus listens and accepts, the responder answers.
+
+The only file that knows pymodbus' server. Its own request handler loses pipelined requests and
+answers wrong counts wrongly (3.16.1), so a connection here is a plain asyncio protocol.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import cast
+
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from gateway.modbus.responder import Conversation, Responder
+
+log = logging.getLogger(__name__)
+
+Network = IPv4Network | IPv6Network
+# pymodbus wants a datastore of its own; no request ever reaches it.
+_NO_DATASTORE = SimDevice(0, simdata=[SimData(0, datatype=DataType.REGISTERS, values=0)])
+
+
+class Listener(ModbusTcpServer):
+    """A Modbus TCP endpoint. `allow` names the networks that may connect; empty: all."""
+
+    def __init__(
+        self, host: str, port: int, responder: Responder, allow: Sequence[Network] = ()
+    ) -> None:
+        super().__init__(_NO_DATASTORE, address=(host, port))
+        self.responder = responder
+        self.connections: set[Connection] = set()
+        self._allow = allow
+        self._refused: set[str] = set()
+
+    async def start(self) -> tuple[str, int]:
+        """Listen; return the address and port in use. OSError says why that is not possible."""
+        # Not `listen`: that one hides the OSError.
+        self.transport = await self.call_create()
+        server = cast(asyncio.Server, self.transport)
+        host, port = server.sockets[0].getsockname()[:2]
+        return host, port
+
+    def stop(self) -> None:
+        """Close the endpoint and all its connections."""
+        self.close()
+        for connection in list(self.connections):
+            connection.close()
+
+    def admits(self, host: str) -> bool:
+        """Tell whether a client at `host` may connect; say so once if it may not."""
+        # A client of a dual-stack socket shows its IPv4 address as ::ffff:a.b.c.d.
+        address = ip_address(host.split("%")[0])
+        address = getattr(address, "ipv4_mapped", None) or address
+        if not self._allow or any(address in network for network in self._allow):
+            return True
+        if host not in self._refused:
+            self._refused.add(host)
+            log.warning("%s may not connect: 'allow' does not name it", address)
+        return False
+
+    def handle_new_connection(self) -> "Connection":  # type: ignore[override]
+        """Give pymodbus' listening socket our own connections."""
+        return Connection(self)
+
+
+class Connection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._conversation = Conversation(listener.responder)
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the client or send it away."""
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._listener.admits(transport.get_extra_info("peername")[0]):
+            self._transport.abort()
+            return
+        self._listener.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what is complete."""
+        replies = self._conversation.receive(data, time.monotonic())
+        if replies:
+            self._transport.write(replies)
+        if self._conversation.is_broken:
+            log.warning(
+                "%s does not speak Modbus TCP, closed",
+                self._transport.get_extra_info("peername")[0],
+            )
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        """Hear no more requests from a client that does not fetch its replies."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._transport.resume_reading()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Forget the client."""
+        self._listener.connections.discard(self)
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        self._transport.close()

@@ -1,0 +1,158 @@
+"""Wires the parts: sources to meters, meters to units, units to listeners. Start, run, stop."""
+
+import asyncio
+import errno
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.config import Config, ListenerConfig, MeterConfig, UnitConfig
+from gateway.located import ConfigError
+from gateway.meter import Meter
+from gateway.modbus.responder import Responder, Unit
+from gateway.modbus.server import Listener
+from gateway.sources import keep_running
+from gateway.telegram import Decoder, Fault, Telegram
+
+log = logging.getLogger(__name__)
+
+ADDRESS_RETRY_S = 5.0
+
+Hear = Callable[[Meter, Telegram], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A listener and the port it got; None while its address is not there."""
+
+    config: ListenerConfig
+    port: int | None
+
+
+class Service:
+    """The gateway of one config. `hear` is told of every good telegram."""
+
+    def __init__(self, config: Config, hear: Hear) -> None:
+        self._watched = [_Watched(each, hear) for each in config.meters.values()]
+        self._meters = {each.meter.name: each.meter for each in self._watched}
+        self._listeners = [(each, self._listener(each)) for each in config.listeners]
+        self._absent: list[tuple[ListenerConfig, Listener]] = []
+
+    async def listen(self) -> Sequence[Bound]:
+        """Open all listeners or none; ConfigError says which one cannot be opened, and why.
+
+        An address that this machine does not have now may come: that listener opens later.
+        """
+        bound = []
+        for config, listener in self._listeners:
+            try:
+                bound.append(Bound(config, (await listener.start())[1]))
+            except OSError as problem:
+                # asyncio of Python 3.12 and later loses the errno of a missing address.
+                if problem.errno not in (errno.EADDRNOTAVAIL, None):
+                    self._close()
+                    raise ConfigError(f"{config.where}: {_why_not(config, problem)}") from None
+                self._absent.append((config, listener))
+                bound.append(Bound(config, None))
+        return bound
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read all meters until `stop` is set, then close everything."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                work = [tasks.create_task(each.read()) for each in self._watched]
+                work += [tasks.create_task(each.watch()) for each in self._watched]
+                work += [tasks.create_task(_listen_later(*each)) for each in self._absent]
+                await stop.wait()
+                for task in work:
+                    task.cancel()
+        finally:
+            self._close()
+
+    def _listener(self, config: ListenerConfig) -> Listener:
+        units = {unit_id: self._unit(unit) for unit_id, unit in config.units.items()}
+        any_unit = self._unit(config.any_unit) if config.any_unit else None
+        return Listener(config.host, config.port, Responder(units, any_unit), config.allow)
+
+    def _unit(self, config: UnitConfig) -> Unit:
+        return Unit(config.register_map, self._meters[config.meter])
+
+    def _close(self) -> None:
+        for _, listener in self._listeners:
+            listener.stop()
+
+
+class _Watched:
+    """A meter with its source: reads it, and says what goes wrong with it."""
+
+    def __init__(self, config: MeterConfig, hear: Hear) -> None:
+        decoder = Decoder(config.key, config.auth_key)
+        self.meter = Meter(config.name, decoder, config.hold_s, self._hear)
+        self._source = config.source
+        self._tell = hear
+        self._came = asyncio.Event()
+
+    async def read(self) -> None:
+        """Feed the meter from its source, for as long as that goes on."""
+        name = self.meter.name
+        await keep_running(
+            self._source,
+            lambda chunk: self.meter.take(chunk, time.monotonic()),
+            lambda text: log.warning("%s: %s", name, text),
+        )
+        self.meter.finish()
+        log.warning("%s: %s has ended", name, self._source.describe())
+
+    async def watch(self) -> None:
+        """Say once when the meter falls silent, and once when it is back."""
+        freshness = self.meter.freshness
+        started = time.monotonic()
+        while True:
+            last = started if freshness.received is None else freshness.received
+            left_s = last + freshness.hold_s - time.monotonic()
+            if left_s >= 0:
+                await asyncio.sleep(left_s + 0.01)
+                continue
+            log.warning(
+                "%s: no good telegram for %g s; its values are not served until one comes",
+                self.meter.name,
+                freshness.hold_s,
+            )
+            self._came.clear()
+            await self._came.wait()
+            log.warning("%s: telegrams come again", self.meter.name)
+
+    def _hear(self, item: Telegram | Fault) -> None:
+        if isinstance(item, Telegram):
+            self._came.set()
+            self._tell(self.meter, item)
+        else:
+            fault = f"{item.layer.value} fault at byte {item.offset}: {item.reason}"
+            log.warning("%s: %s", self.meter.name, fault)
+
+
+async def _listen_later(config: ListenerConfig, listener: Listener) -> None:
+    """Open a listener as soon as its address is there."""
+    log.warning("%s is no address of this machine now; trying again", config.host)
+    while True:
+        await asyncio.sleep(ADDRESS_RETRY_S)
+        try:
+            host, port = await listener.start()
+        except OSError:
+            continue
+        log.warning("listening on %s:%s now", host, port)
+        return
+
+
+def _why_not(config: ListenerConfig, problem: OSError) -> str:
+    """Return why a listener cannot be opened, and what to do."""
+    where = f"{config.host}:{config.port}"
+    if problem.errno == errno.EADDRINUSE:
+        return f"{where} is in use by another program: ss -ltnp 'sport = :{config.port}'"
+    if problem.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"{where} needs the right to use ports below 1024: choose 5020, or "
+            "sudo sysctl net.ipv4.ip_unprivileged_port_start=502"
+        )
+    return f"{where} cannot be opened: {problem.strerror or problem}"

@@ -1,0 +1,108 @@
+"""A serial port: the M-Bus slave adapter on the meter's customer interface."""
+
+import asyncio
+import errno
+import os
+import termios
+from dataclasses import dataclass
+from pathlib import Path
+
+import serial_asyncio
+
+from gateway.sources.address import SourceAddress
+from gateway.sources.source import Deliver, SourceError
+
+PARITIES = {"none": "N", "even": "E", "odd": "O"}
+
+
+@dataclass(frozen=True, slots=True)
+class SerialSource:
+    """Reads a serial port; 2400 baud 8E1 unless said otherwise (EN 13757-2, operators' sheets)."""
+
+    device: str
+    baud: int = 2400
+    parity: str = "even"
+
+    @classmethod
+    def parse(cls, address: SourceAddress) -> "SerialSource":
+        """Read serial:/dev/ttyUSB0?baud=2400&parity=even; ValueError says what is wrong."""
+        address.allow(("baud", "parity"))
+        return cls(
+            device=address.target,
+            baud=address.integer("baud", 2400, lowest=50) or 2400,
+            parity=address.choice("parity", PARITIES, "even"),
+        )
+
+    def describe(self) -> str:
+        """Return the port and its setting."""
+        return f"serial port {self.device}, {self.baud} baud 8{PARITIES[self.parity]}1"
+
+    def trouble(self) -> str | None:
+        """Return why the port cannot be opened, from its file alone."""
+        if not Path(self.device).exists():
+            return _cause(self.device, errno.ENOENT, "")
+        if not os.access(self.device, os.R_OK | os.W_OK):
+            return _cause(self.device, errno.EACCES, "")
+        return None
+
+    async def run(self, deliver: Deliver) -> None:
+        """Read until the port breaks."""
+        lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        try:
+            transport, _ = await serial_asyncio.create_serial_connection(
+                asyncio.get_running_loop(),
+                lambda: _Reader(deliver, lost),
+                self.device,
+                baudrate=self.baud,
+                parity=PARITIES[self.parity],
+                exclusive=True,
+            )
+        except (OSError, ValueError, termios.error) as problem:
+            # termios.error is no OSError and carries its errno as its first argument.
+            number = getattr(problem, "errno", None) or (problem.args or (None,))[0]
+            raise SourceError(_cause(self.device, number, str(problem))) from None
+        try:
+            problem_at_end = await lost
+        finally:
+            transport.close()
+        raise SourceError(f"{self.device} is gone ({problem_at_end or 'closed'}): check the cable")
+
+
+class _Reader(asyncio.Protocol):
+    """Hands bytes on; says when the port is lost."""
+
+    def __init__(self, deliver: Deliver, lost: "asyncio.Future[Exception | None]") -> None:
+        self._deliver = deliver
+        self._lost = lost
+
+    def data_received(self, data: bytes) -> None:
+        self._deliver(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._lost.done():
+            self._lost.set_result(exc)
+
+
+def _cause(device: str, number: object, text: str) -> str:
+    """Return why a port cannot be opened, and what to do."""
+    match number:
+        case errno.ENOENT | errno.ENXIO | errno.ENODEV:
+            return f"{device} does not exist: is the adapter plugged in? ls -l /dev/serial/by-id"
+        case errno.EACCES | errno.EPERM:
+            group = _group_of(device)
+            return f"{device} may not be read: sudo usermod -aG {group} $USER, then log in again"
+        case errno.EBUSY | errno.EAGAIN:
+            return f"{device} is in use by another program: sudo fuser -v {device}"
+        case errno.ENOTTY:
+            return f"{device} is no serial port"
+        case errno.EINVAL:
+            return f"{device} refuses its baud rate or parity; ?parity=none if it has no parity"
+        case _:
+            return f"{device} cannot be opened: {text}"
+
+
+def _group_of(device: str) -> str:
+    try:
+        return Path(device).group()
+    except (OSError, KeyError):
+        return "dialout"

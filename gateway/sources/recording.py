@@ -1,6 +1,7 @@
 """A recording: raw bytes as they came from a meter."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class RecordingSource:
         except OSError as problem:
             return f"{self.path} cannot be read: {problem.strerror}"
 
-    async def run(self, deliver: Deliver) -> None:
+    async def run(self, deliver: Deliver, _opened: Callable[[], None]) -> None:
         """Deliver the file's bytes, once."""
         if trouble := self.trouble():
             raise SourceError(trouble)

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import termios
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class SerialSource:
             return _cause(self.device, errno.EACCES, "")
         return None
 
-    async def run(self, deliver: Deliver) -> None:
+    async def run(self, deliver: Deliver, opened: Callable[[], None]) -> None:
         """Read until the port breaks."""
         lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         try:
@@ -61,6 +62,7 @@ class SerialSource:
             # termios.error is no OSError and carries its errno as its first argument.
             number = getattr(problem, "errno", None) or (problem.args or (None,))[0]
             raise SourceError(_cause(self.device, number, str(problem))) from None
+        opened()
         try:
             problem_at_end = await lost
         finally:

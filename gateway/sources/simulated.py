@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -59,7 +60,7 @@ class SimulatorSource:
             interval_s=self.interval_s,
         )
 
-    async def run(self, deliver: Deliver) -> None:
+    async def run(self, deliver: Deliver, _opened: Callable[[], None]) -> None:
         """Push for ever, on time."""
         await push_on_time(self.meter(), self.interval_s, deliver)
 

@@ -23,32 +23,40 @@ class Source(Protocol):
     def trouble(self) -> str | None:
         """Return why it could not be opened now, as far as that shows from outside."""
 
-    async def run(self, deliver: Deliver) -> None:
-        """Deliver bytes as they come, until there are no more; SourceError if it breaks."""
+    async def run(self, deliver: Deliver, opened: Callable[[], None]) -> None:
+        """Deliver bytes as they come, until there are no more; SourceError if it breaks.
+
+        `opened` is called when bytes can come, by a source for which that is news.
+        """
 
 
 async def keep_running(source: Source, deliver: Deliver, say: Callable[[str], None]) -> None:
     """Run `source` again whenever it breaks, with growing pauses; return when it ends.
 
-    Each cause is said once, until bytes have come again.
+    That it is open, and each cause why it is not, is said once, until bytes have come.
     """
     pause_s = FIRST_RETRY_S
-    said: str | None = None
+    cause: str | None = None
+    is_open_said = False
+
+    def opened() -> None:
+        nonlocal is_open_said
+        if not is_open_said:
+            say(f"{source.describe()} is open")
+        is_open_said = True
 
     def delivered(chunk: bytes) -> None:
-        nonlocal pause_s, said
-        if said is not None:
-            say(f"{source.describe()}: bytes come again")
-        pause_s, said = FIRST_RETRY_S, None
+        nonlocal pause_s, cause
+        pause_s, cause = FIRST_RETRY_S, None
         deliver(chunk)
 
     while True:
         try:
-            await source.run(delivered)
+            await source.run(delivered, opened)
         except SourceError as problem:
-            if str(problem) != said:
-                said = str(problem)
-                say(f"{said}; trying again")
+            if str(problem) != cause:
+                cause, is_open_said = str(problem), False
+                say(f"{cause}; trying again")
         else:
             return
         await asyncio.sleep(pause_s)

@@ -1,0 +1,275 @@
+"""check, decode, maps and simulate, as they are typed."""
+
+import json
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gateway.simulator import MODELS
+
+from .conftest import OBISGATE, PATIENCE_S, obisgate
+
+LENGTHS = {"kaifa-ma309m": 376, "kaifa-ma110m": 300, "honeywell": 376}
+COMMANDS = ("run", "check", "decode", "maps", "simulate")
+SHIPPED_CONFIG = Path(__file__).parents[2] / "config.yaml"
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, key: str) -> str:
+    path = tmp_path / "house.key"
+    path.write_text(key + "\n")
+    path.chmod(0o600)
+    return str(path)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, key_file: str) -> Path:
+    path = tmp_path / "meter.bin"
+    arguments = ("--count", "2", "--seed", "5", "--at-once", "--to", str(path))
+    done = obisgate("simulate", "kaifa-ma309m", *arguments, "--key-file", key_file)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    done = obisgate(command, "--help")
+    assert done.returncode == 0
+    assert re.search(rf"example:\n +obisgate {command}", done.stdout)
+
+
+def test_unknown_command_is_a_usage_error() -> None:
+    done = obisgate("serve")
+    assert done.returncode == 2
+    assert "serve" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_finds_the_shipped_config_good() -> None:
+    done = obisgate("check", str(SHIPPED_CONFIG))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "good" in done.stdout
+
+
+def test_check_finds_an_absent_device_and_an_error_in_an_unused_map(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "mine.yaml").write_text(
+        "name: mine\ntables: [input]\nregisters:\n  - {address: 0, quantity: volts, type: int16}\n"
+    )
+    config = tmp_path / "config.yaml"
+    config.write_text("""
+maps: maps
+meters: {house: {source: "serial:/dev/no-such-port", key: "env:TEST_KEY"}}
+listeners: [{tcp: 5020, any: {meter: house, map: obis_plain}}]
+""")
+    done = obisgate("check", str(config))
+    assert done.returncode == 1
+    device, line = done.stderr.splitlines()
+    assert device.startswith("meter house: /dev/no-such-port does not exist")
+    assert re.match(r".*/mine\.yaml:4:28: unknown quantity 'volts'", line)
+
+
+@pytest.mark.parametrize("shape", ["binary", "plain hex", "spaced hex", "0x list", "stdin"])
+def test_decode_reads_binary_and_every_shape_of_hex(
+    shape: str, recorded: Path, key_file: str
+) -> None:
+    octets = recorded.read_bytes()
+    arguments = ["decode", "--format", "json", "--key-file", key_file, str(recorded)]
+    options: dict[str, object] = {}
+    if shape == "plain hex":
+        recorded.write_text(octets.hex())
+    elif shape == "spaced hex":
+        recorded.write_text(octets.hex(" ", 1).upper().replace("68 FA", "\n68 FA"))
+    elif shape == "0x list":
+        recorded.write_text(", ".join(f"0x{octet:02x}" for octet in octets))
+    elif shape == "stdin":
+        arguments.pop()
+        options["input"] = octets.hex()
+    done = obisgate(*arguments, **options)
+    assert (done.returncode, done.stderr) == (0, "")
+    telegrams = [json.loads(line) for line in done.stdout.splitlines()]
+    first, second = telegrams
+    assert second["invocation_counter"] == first["invocation_counter"] + 1
+    assert set(first) == {"meter", "invocation_counter", "security", "clock", "readings"}
+    assert first["security"] == "encrypted"
+    assert first["clock"] == "2026-06-21T13:00:00+02:00"
+    assert first["readings"]["0-0:1.0.0.255"] == {"value": "2026-06-21T13:00:00+02:00"}
+    assert first["readings"]["1-0:1.8.0.255"]["unit"] == "Wh"
+
+
+def test_decode_takes_the_keys_from_the_environment(
+    recorded: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OBISGATE_KEY", key)
+    done = obisgate("decode", str(recorded))
+    assert done.returncode == 0
+    assert re.search(r"1-0:1\.8\.0\.255 +\d+ Wh +energy drawn", done.stdout)
+    assert re.search(r"1-0:32\.7\.0\.255 +2\d\d\.\d V +voltage L1", done.stdout)
+
+
+def test_decode_verifies_the_tag_only_with_the_authentication_key(
+    tmp_path: Path, key_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "authenticated.bin"
+    monkeypatch.setenv("OBISGATE_AUTH_KEY", "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF")
+    keys = ("--key-file", key_file)
+    obisgate("simulate", "honeywell", "--count", "1", "--at-once", "--to", str(path), *keys)
+    decode = ("decode", "--format", "json", *keys, str(path))
+    assert json.loads(obisgate(*decode).stdout)["security"] == "authenticated"
+    monkeypatch.delenv("OBISGATE_AUTH_KEY")
+    assert json.loads(obisgate(*decode).stdout)["security"] == "unauthenticated"
+    monkeypatch.setenv("OBISGATE_AUTH_KEY", "00" * 16)
+    done = obisgate(*decode)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["fault"]["layer"] == "ciphering"
+
+
+def test_decode_with_a_wrong_key_finds_no_telegram(recorded: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.key"
+    wrong.write_text("00" * 16)
+    wrong.chmod(0o600)
+    done = obisgate("decode", "--key-file", str(wrong), "--format", "json", str(recorded))
+    assert done.returncode == 1
+    faults = [json.loads(line)["fault"] for line in done.stdout.splitlines()]
+    assert [fault["layer"] for fault in faults] == 2 * ["decryption"]
+    assert "no telegram in 752 bytes" in done.stderr
+
+
+def test_decode_of_a_damaged_telegram_names_the_byte_and_keeps_the_good_one(
+    recorded: Path, key_file: str
+) -> None:
+    octets = bytearray(recorded.read_bytes())
+    octets[40] ^= 0x10
+    recorded.write_bytes(octets)
+    done = obisgate("decode", "--key-file", key_file, "--format", "json", str(recorded))
+    assert done.returncode == 1
+    fault, *_ = (json.loads(line) for line in done.stdout.splitlines())
+    assert fault["fault"]["layer"] == "frame"
+    assert fault["fault"]["offset"] == 254, "the checksum of the first frame"
+    assert '"readings"' in done.stdout
+
+
+def test_decode_takes_a_bare_apdu(recorded: Path, key_file: str) -> None:
+    octets = recorded.read_bytes()
+    # Two frames: 9 bytes stand before the APDU's first piece, 2 + 9 between, 2 behind.
+    recorded.write_text((octets[9:254] + octets[265:374]).hex())
+    done = obisgate("decode", "--key-file", key_file, "--format", "json", str(recorded))
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["readings"]["1-0:1.7.0.255"]["unit"] == "W"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "no key: --key-file FILE, or the environment variable OBISGATE_KEY"),
+        (("--key-file", "/no/such.key"), "key file /no/such.key does not exist"),
+    ],
+)
+def test_decode_without_a_key_is_a_usage_error(
+    arguments: tuple[str, ...], words: str, recorded: Path
+) -> None:
+    done = obisgate("decode", *arguments, str(recorded))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"obisgate: {words}\n"
+
+
+def test_decode_of_nothing_says_so(key_file: str) -> None:
+    done = obisgate("decode", "--key-file", key_file, input="")
+    assert done.returncode == 1
+    assert "the input is empty" in done.stderr
+
+
+def test_keys_cannot_be_given_on_the_command_line() -> None:
+    for command in ("decode", "simulate"):
+        assert "--key " not in obisgate(command, "--help").stdout
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_simulate_writes_telegrams_of_the_real_length(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "meter.bin"
+    done = obisgate("simulate", model, "--count", "3", "--at-once", "--to", str(path))
+    assert done.returncode == 0
+    assert len(path.read_bytes()) == 3 * LENGTHS[model]
+
+
+def test_simulate_with_a_seed_repeats_itself() -> None:
+    arguments = ("simulate", "kaifa-ma110m", "--count", "2", "--seed", "9", "--interval", "20ms")
+    first, second = (obisgate(*arguments, text=False).stdout for _ in range(2))
+    assert first == second
+    assert len(first) == 600
+
+
+def test_simulate_sends_to_all_who_connect_to_its_port() -> None:
+    command = [OBISGATE, "simulate", "kaifa-ma309m", "--tcp", "127.0.0.1:0", "--interval", "50ms"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            match = re.search(r" on 127\.0\.0\.1:(\d+)", process.stderr.readline())
+            assert match
+            for _ in range(2):
+                with socket.create_connection(("127.0.0.1", int(match[1])), PATIENCE_S) as client:
+                    received = b""
+                    while len(received) < 376:
+                        received += client.recv(4096)
+                    assert received.startswith(bytes.fromhex("68fafa6853ff000167db08"))
+        finally:
+            process.terminate()
+            process.wait(timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("kaifa",), "unknown meter 'kaifa'"),
+        (("honeywell", "--interval", "0"), "'0' is no duration"),
+        (("honeywell", "--at-once"), "--at-once needs --count"),
+        (("honeywell", "--count", "0"), "--count is at least 1"),
+        (("honeywell", "--tcp", "here"), "'here' is no address"),
+        (("honeywell", "--to", "/no/such/file"), "/no/such/file: cannot be written"),
+    ],
+)
+def test_simulate_used_wrongly_says_how(arguments: tuple[str, ...], words: str) -> None:
+    done = obisgate("simulate", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_output_into_a_closed_pipe_ends_quietly() -> None:
+    done = subprocess.run(
+        f"{OBISGATE} simulate honeywell --interval 1ms | head -c 400 | wc -c",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.stdout.strip() == "400"
+    assert done.stderr == ""
+
+
+def test_maps_lists_the_shipped_maps_and_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "name: My PLC\ntables: [input]\nregisters:\n"
+        "  - {address: 0, quantity: voltage_l1, type: uint16}\n"
+    )
+    done = obisgate("maps", "--maps", str(tmp_path))
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert names == ["eastron_sdm630", "mine", "obis_plain", "sunspec_203", "sunspec_213"]
+
+
+def test_maps_show_prints_a_table_with_notes_and_sources() -> None:
+    done = obisgate("maps", "show", "sunspec_203")
+    assert done.returncode == 0
+    assert re.search(r"40088 +holding, input +int16 +10 W +active_power_total", done.stdout)
+    assert "notes:\n  - " in done.stdout
+    assert "sources:\n  - " in done.stdout
+
+
+def test_maps_show_of_an_unknown_map_names_the_nearest() -> None:
+    done = obisgate("maps", "show", "sunspec_231")
+    assert done.returncode == 2
+    assert "did you mean 'sunspec_213'?" in done.stderr

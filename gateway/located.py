@@ -1,10 +1,13 @@
 """YAML whose every value knows its place, so that an error can say file:line:column."""
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 import yaml
+
+MAX_NUMBER_CHARACTERS = 40
 
 
 class ConfigError(Exception):
@@ -66,18 +69,27 @@ class Located:
 
     def integer(self, lowest: int, highest: int) -> int:
         """Return a whole number (decimal or 0x…) between the two."""
-        text = self.text()
-        try:
-            number = int(text, 0)
-        except ValueError:
-            raise self.error(f"{text!r} is no whole number") from None
+        number = self._number()
+        if not isinstance(number, int):
+            raise self.error(f"{self.text()!r} is no whole number")
         if not lowest <= number <= highest:
-            raise self.error(f"{number} is not between {lowest} and {highest}")
+            raise self.error(f"{self.text()} is not between {lowest} and {highest}")
         return number
 
     def number(self) -> int | float:
-        """Return a number; whole ones as int."""
+        """Return a number; whole ones (decimal or 0x…) as int."""
+        number = self._number()
+        if number is None:
+            raise self.error(f"{self.text()!r} is no number")
+        return number
+
+    def _number(self) -> int | float | None:
         text = self.text()
+        if len(text) > MAX_NUMBER_CHARACTERS:
+            raise self.error(f"a number has at most {MAX_NUMBER_CHARACTERS} characters")
+        # YAML reads 010 as 8, people read it as 10.
+        if re.match(r"[+-]?0\d", text):
+            raise self.error(f"{text!r} starts with 0: write it without, or as 0x…")
         try:
             return int(text, 0)
         except ValueError:
@@ -85,7 +97,7 @@ class Located:
         try:
             return float(text)
         except ValueError:
-            raise self.error(f"{text!r} is no number") from None
+            return None
 
     def choice(self, words: Collection[str], what: str) -> str:
         """Return a text that is one of `words`; `what` says what the words are."""
@@ -108,10 +120,17 @@ def load(text: str, file: str) -> Located:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
-        what = problem.problem or problem.context or "this is no YAML"
+        what = problem.problem or "this is no YAML"
+        if what.startswith("but "):  # the second half of a sentence
+            what = f"{problem.context}, {what}"
         raise _error(file, mark, what) from None
-    except yaml.YAMLError as problem:
-        raise ConfigError(f"{file}: {problem}".splitlines()[0]) from None
+    except yaml.reader.ReaderError as problem:
+        before = text[: problem.position].split("\n")
+        where = f"{file}:{len(before)}:{len(before[-1]) + 1}"
+        raise ConfigError(f"{where}: a character that YAML does not allow") from None
+    except (RecursionError, ValueError):
+        # PyYAML descends once a bracket, and hands absurd escapes and versions to chr() and int().
+        raise ConfigError(f"{file}: this is no YAML that anybody would write") from None
     if node is None:
         raise ConfigError(f"{file}:1:1: the file is empty")
     return Located(node, file)

@@ -41,17 +41,33 @@ class RegisterType:
         """
         if number is None or (isinstance(number, float) and not isfinite(number)):
             return self.not_available
-        # Dividing by 10^n rounds once; multiplying by 10^-n would first round the factor.
-        scaled = number / 10**exponent if exponent > 0 else number * 10**-exponent
-        raw = scaled if self.is_float else round(scaled)
-        return self.packer.pack(max(self.lowest, min(self.highest, raw)))
+        if self.is_float or isinstance(number, float):
+            # Dividing by 10^n rounds once; multiplying by 10^-n would first round the factor.
+            scaled = number / 10**exponent if exponent > 0 else number * 10**-exponent
+        else:
+            scaled = _scaled_exactly(number, exponent)
+        within = max(self.lowest, min(self.highest, scaled))
+        return self.packer.pack(within if self.is_float else round(within))
 
     def encode_constant(self, number: int | float) -> bytes:
         """Return a map's constant as it is; ValueError if the type cannot hold it."""
         try:
-            return self.packer.pack(number)
+            octets = self.packer.pack(number)
         except (struct.error, OverflowError):
             raise ValueError(f"{self.name} cannot hold {number}") from None
+        if isinstance(number, int) and self.packer.unpack(octets)[0] != number:
+            raise ValueError(f"{self.name} cannot hold {number} exactly")
+        return octets
+
+
+def _scaled_exactly(number: int, exponent: int) -> int:
+    """Return a whole number in units of 10^exponent, rounded half to even without floats."""
+    if exponent <= 0:
+        return number * int(10**-exponent)
+    step = int(10**exponent)
+    whole, rest = divmod(number, step)
+    twice = 2 * rest - step
+    return whole + (twice > 0 or (twice == 0 and whole % 2 == 1))
 
 
 def _integer(name: str, code: str, lowest: int, highest: int, missing: int) -> RegisterType:

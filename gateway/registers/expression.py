@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from gateway.located import nearest
 from gateway.snapshot import QUANTITIES
+from gateway.snapshot.quantities import AGE
 
 Numbers = Mapping[str, int | float]
 _Term = Callable[[Numbers], int | float]
@@ -50,11 +51,15 @@ def compile_expression(text: str) -> Callable[[Numbers], int | float | None]:
 def _compile(node: ast.expr) -> _Term:
     match node:
         case ast.Name(id=name):
+            if name == AGE.name:
+                raise ValueError(f"{name} counts on by itself, nothing can be calculated from it")
             if name not in QUANTITIES:
                 raise ValueError(f"unknown quantity {name!r}{nearest(name, QUANTITIES)}")
             return operator.itemgetter(name)
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return lambda _: number
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _compile(operand)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             inner = _compile(operand)
             return lambda numbers: -inner(numbers)

@@ -39,6 +39,8 @@ MAX_ADDRESS = 0xFFFF
 MAX_STRING_WORDS = 125
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
+Scales = Mapping[tuple[Table, int], int]
+
 
 class Stale(Enum):
     """How a map answers a read of measured registers when its meter is stale."""
@@ -101,13 +103,15 @@ def parse(text: str, file: str) -> MapFile:
     words = load(text, file).mapping(MAP_WORDS, required=("name", "tables", "registers"))
     orders = ("big", "little")
     order = words["word_order"].choice(orders, "word order") if "word_order" in words else "big"
+    if not words["name"].text():
+        raise words["name"].error("a map has a name")
     tables = frozenset(_table(item) for item in words["tables"].items())
     if not tables:
         raise words["tables"].error("a map serves at least one table: input, holding")
     lines = words["registers"].items()
     if not lines:
         raise words["registers"].error("a map has at least one register")
-    scales = _scale_registers(lines)
+    scales = _scale_registers(lines, tables)
     registers = [_register(line, tables, scales, little=order == "little") for line in lines]
     _refuse_overlaps(registers)
     stale = words["stale"].choice([s.value for s in Stale], "reaction") if "stale" in words else ""
@@ -139,19 +143,24 @@ def _zero_range(item: Located) -> tuple[int, int]:
     return first, ends[1].integer(first, MAX_ADDRESS)
 
 
-def _scale_registers(lines: Sequence[Located]) -> dict[int, int]:
-    """Return the exponents of the map's scale-factor registers by their addresses."""
+def _scale_registers(lines: Sequence[Located], tables: frozenset[Table]) -> Scales:
+    """Return the exponents of the map's scale-factor registers by table and address."""
     found = {}
     for line in lines:
         words = line.mapping(REGISTER_WORDS, required=("address", "type"))
         if words["type"].text() == "sunssf" and "value" in words:
-            found[words["address"].integer(0, MAX_ADDRESS)] = words["value"].integer(-10, 10)
+            address, exponent = words["address"].integer(0, MAX_ADDRESS), words["value"]
+            for table in _own_tables(words, tables):
+                found[table, address] = exponent.integer(-10, 10)
     return found
 
 
-def _register(
-    line: Located, tables: frozenset[Table], scales: Mapping[int, int], *, little: bool
-) -> Register:
+def _own_tables(words: Mapping[str, Located], tables: frozenset[Table]) -> frozenset[Table]:
+    """Return the tables of a register: its own, if it names one."""
+    return frozenset({_table(words["table"])}) if "table" in words else tables
+
+
+def _register(line: Located, tables: frozenset[Table], scales: Scales, *, little: bool) -> Register:
     words = line.mapping(REGISTER_WORDS, required=("address", "type"))
     kinds = [word for word in CONTENT_WORDS if word in words]
     if len(kinds) != 1:
@@ -169,12 +178,13 @@ def _register(
     if "only_count" in words and words["only_count"].integer(1, 125) != length:
         raise words["only_count"].error(f"only_count is the register's own length, {length}")
     quantity = words["quantity"].choice(QUANTITIES, "quantity") if kind == "quantity" else None
-    exponent = _exponent(words, quantity, scales)
+    own_tables = _own_tables(words, tables)
+    exponent = _exponent(words, quantity, own_tables, scales)
     content = _content(words, kind, register_type, length, exponent, little=little)
     return Register(
         address=address,
         words=length,
-        tables=frozenset({_table(words["table"])}) if "table" in words else tables,
+        tables=own_tables,
         content=content,
         type=register_type,
         quantity=quantity,
@@ -209,7 +219,9 @@ def _string_words(line: Located, words: Mapping[str, Located]) -> int:
     return words["length"].integer(1, MAX_STRING_WORDS)
 
 
-def _exponent(words: Mapping[str, Located], quantity: str | None, scales: Mapping[int, int]) -> int:
+def _exponent(
+    words: Mapping[str, Located], quantity: str | None, tables: frozenset[Table], scales: Scales
+) -> int:
     """Return the power of ten in which the register counts: its unit's and its scale factor's."""
     exponent = 0
     if "unit" in words:
@@ -219,9 +231,11 @@ def _exponent(words: Mapping[str, Located], quantity: str | None, scales: Mappin
             raise words["unit"].error(f"{quantity} is in {unit}, not in {words['unit'].text()}")
     if "scale_register" in words:
         address = words["scale_register"].integer(0, MAX_ADDRESS)
-        if address not in scales:
+        found = {scales.get((table, address)) for table in tables}
+        factor = found.pop()
+        if factor is None or found:
             raise words["scale_register"].error(f"no register of type sunssf stands at {address}")
-        exponent += scales[address]
+        exponent += factor
     return exponent
 
 
@@ -273,10 +287,12 @@ def _text_content(
 ) -> "bytes | Callable[[Numbers, Mapping[str, str]], bytes]":
     template = source.text()
     names = _PLACEHOLDER.findall(template)
+    known = ", ".join(f"${{{text}}}" for text in TEXTS)
     for name in names:
         if name not in TEXTS:
-            known = ", ".join(f"${{{text}}}" for text in TEXTS)
             raise source.error(f"unknown placeholder ${{{name}}}; known are {known}")
+    if "${" in _PLACEHOLDER.sub("", template):
+        raise source.error(f"a placeholder is not closed; known are {known}")
     if not names:
         if not template.isascii() or len(template) > 2 * length:
             raise source.error(f"{length} registers hold {2 * length} ASCII characters")

@@ -22,6 +22,7 @@ class _Live:
 
     start: int
     content: Callable[[Numbers, Mapping[str, str]], bytes]
+    is_coarse: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class RegisterMap:
         """Compile the YAML of a map; `name` is the file name that a ConfigError shows."""
         written = mapfile.parse(text, name)
         template, measured = bytearray(), bytearray()
+        coarse = _coarse_exponent(written.registers)
         live: list[_Live] = []
         ages: list[_Live] = []
 
@@ -65,7 +67,7 @@ class RegisterMap:
                 else:
                     octets = content({}, {})
                     kind = ages if register.quantity == AGE.name else live
-                    kind.append(_Live(2 * at, content))
+                    kind.append(_Live(2 * at, content, coarse > 0 and _is_split(register)))
                 template[2 * at : 2 * (at + register.words)] = octets
                 measured[at : at + register.words] = bytes([register.is_measured]) * register.words
             return word
@@ -82,7 +84,7 @@ class RegisterMap:
             _template=bytes(template),
             _live=live,
             _ages=ages,
-            _coarse_exponent=_coarse_exponent(written.registers),
+            _coarse_exponent=coarse,
         )
 
     def render(self, snapshot: Snapshot | None) -> Image:
@@ -90,11 +92,10 @@ class RegisterMap:
         if snapshot is None:
             return Image(self.layout, self._template)
         numbers = {name: value.number for name, value in snapshot.values.items()}
-        if self._coarse_exponent:
-            numbers |= _coarse_powers(numbers, 10**self._coarse_exponent)
+        split = _coarse_split(numbers, 10**self._coarse_exponent) if self._coarse_exponent else {}
         octets = bytearray(self._template)
         for live in self._live:
-            content = live.content(numbers, snapshot.texts)
+            content = live.content(split if live.is_coarse else numbers, snapshot.texts)
             octets[live.start : live.start + len(content)] = content
         return Image(self.layout, bytes(octets))
 
@@ -165,12 +166,17 @@ def _coarse_exponent(registers: Sequence[Register]) -> int:
     return max(0, exponents.pop()) if len(found) == 4 and len(exponents) == 1 else 0
 
 
-def _coarse_powers(numbers: Numbers, step_w: int) -> dict[str, int | float]:
-    """Return total and phase powers in whole steps, so that the phases still sum to the total."""
+def _coarse_split(numbers: Numbers, step_w: int) -> dict[str, int]:
+    """Return the phase powers in whole steps that sum to the total rounded to such steps."""
     phases = [name for name in _SPLIT if name in numbers]
-    if _TOTAL not in numbers or not phases:
+    if not phases:
         return {}
     steps = round(numbers[_TOTAL] / step_w)
     parts = apportion(steps, [abs(round(numbers[name])) for name in phases])
-    coarse = {name: part * step_w for name, part in zip(phases, parts, strict=True)}
-    return {_TOTAL: steps * step_w, **coarse}
+    return {name: part * step_w for name, part in zip(phases, parts, strict=True)}
+
+
+def _is_split(register: Register) -> bool:
+    """Tell whether the register shows a phase's power in integers."""
+    is_integer = register.type is not None and not register.type.is_float
+    return register.quantity in _SPLIT and is_integer

@@ -16,18 +16,18 @@ LINES = (("l12", "l1", "l2"), ("l23", "l2", "l3"), ("l31", "l3", "l1"))
 
 def derive(measured: Numbers) -> dict[str, int | float]:
     """Return all that `measured` allows to derive; what needs a missing quantity is missing."""
-    phases = [p for p in PHASES if f"voltage_{p}" in measured and f"current_{p}" in measured]
-    voltages = {p: measured[f"voltage_{p}"] for p in phases}
-    currents = {p: measured[f"current_{p}"] for p in phases}
+    voltages = {p: measured[f"voltage_{p}"] for p in PHASES if f"voltage_{p}" in measured}
+    currents = {p: measured[f"current_{p}"] for p in PHASES if f"current_{p}" in measured}
     found: dict[str, int | float] = {}
     if "active_power_import_total" in measured and "active_power_export_total" in measured:
         found["active_power_total"] = round(
             measured["active_power_import_total"] - measured["active_power_export_total"]
         )
-    if phases:
-        found |= _powers(found.get("active_power_total"), voltages, currents)
+    found |= _powers(measured.get("power_factor_total"), found, voltages, currents)
+    if currents:
         found["current_total"] = sum(currents.values())
-        found["current_avg"] = found["current_total"] / len(phases)
+        found["current_avg"] = _mean(list(currents.values()))
+    if voltages:
         found["voltage_ln_avg"] = _mean([volts for volts in voltages.values() if volts > 0])
     lines = {
         f"voltage_{line}": line_voltage(voltages[a], voltages[b])
@@ -64,23 +64,30 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
 
 
 def _powers(
-    total_w: int | float | None, voltages: Numbers, currents: Numbers
+    sent_factor: float | None, totals: Numbers, voltages: Numbers, currents: Numbers
 ) -> dict[str, int | float]:
-    """Return apparent power, and the split of the active power when that is known."""
-    found: dict[str, int | float] = {}
-    apparent = {phase: voltages[phase] * currents[phase] for phase in voltages}
-    found |= {f"apparent_power_{phase}": power for phase, power in apparent.items()}
-    found["apparent_power_total"] = sum(apparent.values())
+    """Return apparent power, and the split of the active power when that is known.
+
+    `sent_factor` is the power factor where the meter sends one; the phases then have it too.
+    """
+    apparent = {phase: voltages[phase] * currents[phase] for phase in voltages if phase in currents}
+    if not apparent:
+        return {}
+    total_va = sum(apparent.values())
+    found: dict[str, int | float] = {f"apparent_power_{p}": va for p, va in apparent.items()}
+    found["apparent_power_total"] = total_va
+    total_w = totals.get("active_power_total")
     if total_w is None:
         return found
     # Volts come in tenths and amperes in hundredths, so whole milli-VA are exact weights.
     weights = [round(power * 1000) for power in apparent.values()]
     parts = apportion(round(total_w), weights)
     found |= {f"active_power_{phase}": part for phase, part in zip(apparent, parts, strict=True)}
-    if found["apparent_power_total"] > 0:
+    if total_va > 0:
         # Small currents are rounded more than the power is, so the quotient may pass 1.
-        factor = max(-1.0, min(1.0, total_w / found["apparent_power_total"]))
+        factor = max(-1.0, min(1.0, total_w / total_va))
         found["power_factor_total"] = factor
+        factor = factor if sent_factor is None else sent_factor
         found |= {f"power_factor_{p}": factor for p, power in apparent.items() if power > 0}
     return found
 

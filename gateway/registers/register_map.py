@@ -22,6 +22,7 @@ class _Live:
 
     start: int
     content: Callable[[Numbers, Mapping[str, str]], bytes]
+    quantity: str | None
     is_coarse: bool
 
 
@@ -67,7 +68,11 @@ class RegisterMap:
                 else:
                     octets = content({}, {})
                     kind = ages if register.quantity == AGE.name else live
-                    kind.append(_Live(2 * at, content, coarse > 0 and _is_split(register)))
+                    kind.append(
+                        _Live(
+                            2 * at, content, register.quantity, coarse > 0 and _is_split(register)
+                        )
+                    )
                 template[2 * at : 2 * (at + register.words)] = octets
                 measured[at : at + register.words] = bytes([register.is_measured]) * register.words
             return word
@@ -95,6 +100,8 @@ class RegisterMap:
         split = _coarse_split(numbers, 10**self._coarse_exponent) if self._coarse_exponent else {}
         octets = bytearray(self._template)
         for live in self._live:
+            if live.quantity and live.quantity not in numbers:
+                continue  # the template shows that it is not available
             content = live.content(split if live.is_coarse else numbers, snapshot.texts)
             octets[live.start : live.start + len(content)] = content
         return Image(self.layout, bytes(octets))

@@ -14,6 +14,8 @@ from gateway.telegram import Telegram
 NOMINAL_FREQUENCY_HZ = 50.0
 SERIAL_DIGITS = 9  # as many as 32 bits always hold
 
+_NAMES = {q.obis: q.name for q in QUANTITIES.values() if q.obis}
+
 
 class Origin(Enum):
     """How much a value is the meter's own."""
@@ -45,15 +47,15 @@ class Snapshot:
     def of(cls, telegram: Telegram) -> "Snapshot":
         """Name what the telegram says, and derive what it allows."""
         measured: dict[str, int | float] = {}
-        for quantity in QUANTITIES.values():
-            if quantity.obis and (reading := telegram.readings.get(quantity.obis)):
-                value = reading.value
+        for obis, name in _NAMES.items():
+            if obis in telegram.readings:
+                value = telegram.readings[obis].value
                 if isinstance(value, datetime):
                     # Local time of unknown deviation names no moment.
                     if value.tzinfo is not None:
-                        measured[quantity.name] = int(value.timestamp())
+                        measured[name] = int(value.timestamp())
                 elif not isinstance(value, str):
-                    measured[quantity.name] = value
+                    measured[name] = value
         texts = {
             name: str(telegram.readings[obis].value)
             for name, obis in TEXTS.items()

@@ -4,15 +4,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import settings
 
 from gateway.simulator import SimulatedMeter
 from gateway.simulator.meters import Push
 from gateway.telegram import Decoder, Key, Obis, Reading, Security, Telegram
-
-# A loaded machine pauses for longer than the 200 ms that hypothesis allows an example.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 KEY = bytes(range(16))
 START = datetime(2024, 7, 1, 10, 0, 0, tzinfo=UTC)

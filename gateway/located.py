@@ -138,7 +138,7 @@ def load(text: str, file: str) -> Located:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return the end of an error about an unknown word: the nearest known one, else a few."""
-    known = list(words)
+    known = [str(word) for word in words]
     if close := get_close_matches(word, known, n=1):
         return f", did you mean {close[0]!r}?"
     return f"; known are {', '.join(known)}" if len(known) <= 12 else ""

@@ -128,7 +128,7 @@ class _Watched:
             self._came.set()
             self._tell(self.meter, item)
         else:
-            fault = f"{item.layer.value} fault at byte {item.offset}: {item.reason}"
+            fault = f"{item.layer} fault at byte {item.offset}: {item.reason}"
             log.warning("%s: %s", self.meter.name, fault)
 
 

@@ -70,7 +70,7 @@ def telegram_json(telegram: Telegram) -> dict[str, object]:
     return {
         "meter": telegram.meter.hex().upper(),
         "invocation_counter": telegram.invocation_counter,
-        "security": telegram.security.value,
+        "security": telegram.security,
         "clock": telegram.clock.isoformat() if telegram.clock and is_aware else None,
         "readings": readings,
     }
@@ -78,4 +78,4 @@ def telegram_json(telegram: Telegram) -> dict[str, object]:
 
 def fault_json(fault: Fault) -> dict[str, object]:
     """Return a fault as the JSON object that machines get."""
-    return {"fault": {"layer": fault.layer.value, "reason": fault.reason, "offset": fault.offset}}
+    return {"fault": {"layer": fault.layer, "reason": fault.reason, "offset": fault.offset}}

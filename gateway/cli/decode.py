@@ -103,11 +103,11 @@ def _print_json(item: Telegram | Fault) -> None:
 
 def _print_table(item: Telegram | Fault) -> None:
     if isinstance(item, Fault):
-        print(f"{item.layer.value} fault at byte {item.offset}: {item.reason}")
+        print(f"{item.layer} fault at byte {item.offset}: {item.reason}")
         return
     print(
         f"telegram of meter {item.meter.hex().upper()}, {item.clock or 'without clock'}, "
-        f"invocation counter {item.invocation_counter}, {item.security.value}"
+        f"invocation counter {item.invocation_counter}, {item.security}"
     )
     for obis, reading in item.readings.items():
         shown = f"{reading.value} {reading.unit or ''}".rstrip()

@@ -7,7 +7,7 @@ from gateway import map_library
 from gateway.cli.command import Commands, add_command
 from gateway.registers import RegisterMap
 from gateway.registers.mapfile import Register
-from gateway.snapshot import QUANTITIES
+from gateway.snapshot import QUANTITIES, Origin
 
 
 def add_to(commands: Commands) -> None:
@@ -38,8 +38,8 @@ def show_map(options: argparse.Namespace) -> int:
     """Print a map's registers, notes and sources."""
     register_map = map_library.load(options.name, options.maps)
     print(f"{options.name}: {register_map.title}")
-    print(f"word order {register_map.word_order}, stale: {register_map.stale.value}\n")
-    print(f"{'address':>7}  {'table':<14}  {'type':<8}  {'unit':<7}  shows")
+    print(f"word order {register_map.word_order}, stale: {register_map.stale}\n")
+    print(f"{'address':>7}  {'table':<14}  {'type':<8}  {'unit':<7}  {'origin':<8}  shows")
     for register in sorted(register_map.registers, key=lambda r: r.address):
         print(_line(register).rstrip())
     _print_list("notes", register_map)
@@ -48,11 +48,16 @@ def show_map(options: argparse.Namespace) -> int:
 
 
 def _line(register: Register) -> str:
-    tables = ", ".join(sorted(table.value for table in register.tables))
+    tables = ", ".join(sorted(register.tables))
     kind = register.type.name if register.type else f"text {register.words}"
-    meaning = f"  ({QUANTITIES[register.quantity].meaning})" if register.quantity else ""
-    shows = f"{register.shows}{meaning}"
-    return f"{register.address:>7}  {tables:<14}  {kind:<8}  {register.step:<7}  {shows}"
+    shows, origin = register.shows, "constant"
+    if register.quantity:
+        quantity = QUANTITIES[register.quantity]
+        shows, origin = f"{quantity.name}: {quantity.meaning}", quantity.origin
+    elif register.is_measured:
+        origin = Origin.DERIVED if register.type else Origin.MEASURED
+    start = f"{register.address:>7}  {tables:<14}  {kind:<8}  {register.step:<7}"
+    return f"{start}  {origin:<8}  {shows}"
 
 
 def _print_list(title: str, register_map: RegisterMap) -> None:

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 
 MAX_READ_REGISTERS = 125  # Modbus Application Protocol 1.1b3, 6.3 and 6.4
 
@@ -17,7 +17,7 @@ class ExceptionCode(IntEnum):
     TARGET_FAILED_TO_RESPOND = 0x0B
 
 
-class Table(Enum):
+class Table(StrEnum):
     """The two tables of 16-bit registers."""
 
     INPUT = "input"  # read with function 04

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from gateway.located import Located, load
 from gateway.registers import codec
@@ -42,7 +42,7 @@ _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 Scales = Mapping[tuple[Table, int], int]
 
 
-class Stale(Enum):
+class Stale(StrEnum):
     """How a map answers a read of measured registers when its meter is stale."""
 
     EXCEPTION = "exception"  # 0x0B, gateway target device failed to respond
@@ -114,7 +114,7 @@ def parse(text: str, file: str) -> MapFile:
     scales = _scale_registers(lines, tables)
     registers = [_register(line, tables, scales, little=order == "little") for line in lines]
     _refuse_overlaps(registers)
-    stale = words["stale"].choice([s.value for s in Stale], "reaction") if "stale" in words else ""
+    stale = words["stale"].choice(list(Stale), "reaction") if "stale" in words else ""
     return MapFile(
         name=words["name"].text(),
         tables=tables,
@@ -132,7 +132,7 @@ def _items(words: Mapping[str, Located], word: str) -> list[Located]:
 
 
 def _table(item: Located) -> Table:
-    return Table(item.choice([table.value for table in Table], "table"))
+    return Table(item.choice(list(Table), "table"))
 
 
 def _zero_range(item: Located) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """A telegram seen as named quantities: measured, derived or nominal. Pure."""
 
 from gateway.snapshot.freshness import Freshness
-from gateway.snapshot.quantities import QUANTITIES, Quantity
-from gateway.snapshot.snapshot import Origin, Snapshot, Value
+from gateway.snapshot.quantities import QUANTITIES, Origin, Quantity
+from gateway.snapshot.snapshot import Snapshot, Value
 
 __all__ = ["QUANTITIES", "Freshness", "Origin", "Quantity", "Snapshot", "Value"]

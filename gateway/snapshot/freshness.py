@@ -1,10 +1,10 @@
 """How old a meter's values are, on a monotonic clock that is passed in."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class State(Enum):
+class State(StrEnum):
     """What may be said of a meter's values."""
 
     WAITING = "waiting"  # no good telegram yet

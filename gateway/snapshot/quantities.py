@@ -7,19 +7,34 @@ registers for it, and those show that it is not available.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 
 from gateway.telegram.obis import CLOCK, DEVICE_NAME, METER_NUMBER, Obis
 
 
+class Origin(StrEnum):
+    """Where a quantity's values come from."""
+
+    MEASURED = "measured"  # by the meter
+    DERIVED = "derived"  # calculated from what it measured
+    NOMINAL = "nominal"  # what it should be; nobody measured it
+    SERVICE = "service"  # the gateway's own
+    NOT_SENT = "not sent"  # by no meter of ours
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A named physical quantity in a fixed unit ("" for a plain ratio)."""
+    """A named physical quantity in a fixed unit ("" for a plain ratio).
+
+    A meter may leave out what is measured; what it does send in its place wins over a derivation.
+    """
 
     name: str
     unit: str
     obis: Obis | None
     meaning: str
+    origin: Origin
 
 
 def _code(c: int, d: int) -> Obis:
@@ -72,7 +87,7 @@ _NOMINAL: tuple[tuple[str, str, str], ...] = (
 )
 
 # The service's own: it counts on at every read and never goes stale.
-AGE = Quantity("telegram_age", "s", None, "seconds since the last good telegram")
+AGE = Quantity("telegram_age", "s", None, "seconds since the last good telegram", Origin.SERVICE)
 
 # What other makers' meters have and ours do not send: (stem, unit, meaning, with phases).
 _ABSENT: tuple[tuple[str, str, str, bool], ...] = (
@@ -95,12 +110,13 @@ _ABSENT: tuple[tuple[str, str, str, bool], ...] = (
 
 
 def _catalogue() -> dict[str, Quantity]:
-    found = [Quantity(*row) for row in _MEASURED]
-    found += [Quantity(name, unit, None, text) for name, unit, text in (*_DERIVED, *_NOMINAL)]
+    found = [Quantity(*row, Origin.MEASURED) for row in _MEASURED]
+    for rows, origin in ((_DERIVED, Origin.DERIVED), (_NOMINAL, Origin.NOMINAL)):
+        found += [Quantity(name, unit, None, meaning, origin) for name, unit, meaning in rows]
     found.append(AGE)
     for stem, unit, meaning, has_phases in _ABSENT:
         suffixes = ("_total", "_l1", "_l2", "_l3") if has_phases else ("",)
-        found += [Quantity(stem + suffix, unit, None, meaning) for suffix in suffixes]
+        found += [Quantity(stem + s, unit, None, meaning, Origin.NOT_SENT) for s in suffixes]
     catalogue: dict[str, Quantity] = {}
     for quantity in found:
         # What is sent stands first: of some absent stems the total is sent.

@@ -3,26 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.snapshot.derive import derive
-from gateway.snapshot.quantities import QUANTITIES, TEXTS
+from gateway.snapshot.quantities import QUANTITIES, TEXTS, Origin
 from gateway.telegram import Telegram
 
 NOMINAL_FREQUENCY_HZ = 50.0
 SERIAL_DIGITS = 9  # as many as 32 bits always hold
 
 _NAMES = {q.obis: q.name for q in QUANTITIES.values() if q.obis}
-
-
-class Origin(Enum):
-    """How much a value is the meter's own."""
-
-    MEASURED = "measured"
-    DERIVED = "derived"
-    NOMINAL = "nominal"
 
 
 class Value(NamedTuple):

@@ -9,7 +9,7 @@ a flipped bit shows only in the plaintext.
 import hmac
 import re
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -27,7 +27,7 @@ SUITES = 0x01  # low bits seen: suite 0 and 1, both AES-128-GCM here
 _SEPARATORS = re.compile(r"(?i)0x|[\s:,;-]")
 
 
-class Security(Enum):
+class Security(StrEnum):
     """How far a telegram's readings are protected."""
 
     ENCRYPTED = "encrypted"  # no tag was sent

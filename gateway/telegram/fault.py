@@ -1,10 +1,10 @@
 """Expected damage as a value: which layer refused which byte, and why."""
 
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 
 
-class Layer(Enum):
+class Layer(StrEnum):
     """The layers of a telegram, from the wire inwards."""
 
     FRAME = "frame"  # M-Bus long frame: start, length, checksum, stop

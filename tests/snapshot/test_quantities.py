@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.snapshot import QUANTITIES, Quantity
+from gateway.snapshot import QUANTITIES
 from gateway.snapshot.quantities import AGE, TEXTS
 from gateway.telegram.obis import EXPECTED_UNITS, Obis
 
@@ -58,4 +58,4 @@ def test_the_catalogue_cannot_be_changed() -> None:
         with pytest.raises(TypeError):
             catalogue["voltage_l4"] = AGE
     with pytest.raises(AttributeError):
-        Quantity("a", "V", None, "").unit = "A"
+        AGE.unit = "A"

@@ -1,7 +1,7 @@
 """Bytes on the meter's wire → telegrams and faults. Pure: no socket, clock or log.
 
     decoder = Decoder(Key.parse("10 11 12 … 1F"))
-    for item in decoder.feed(chunk, now):   # Telegram | Fault, in the order of the wire
+    for item in decoder.feed(chunk, now):   # Telegram | Fault
 
 The way in: `mbus` finds frames, `segments` joins them to an APDU, `ciphering` opens it,
 `axdr` and `notification` read what was inside, `layouts` names the readings.

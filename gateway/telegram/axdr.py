@@ -10,7 +10,6 @@ from gateway.telegram.fault import Fault, Layer
 NULL = 0x00
 ARRAY = 0x01
 STRUCTURE = 0x02
-BOOLEAN = 0x03
 OCTET_STRING = 0x09
 VISIBLE_STRING = 0x0A
 UTF8_STRING = 0x0C
@@ -103,7 +102,7 @@ def _ended(element: Element, octets: bytes) -> Element | Fault:
     if element.end == len(octets):
         return element
     surplus = len(octets) - element.end
-    return Fault(Layer.STRUCTURE, f"{surplus} bytes follow the end of the value", element.end)
+    return Fault(Layer.STRUCTURE, f"the value ends {surplus} before the last byte", element.end)
 
 
 def _leaf(octets: bytes, start: int) -> Element | Fault:

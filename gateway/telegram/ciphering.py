@@ -24,7 +24,7 @@ ENCRYPTED = 0x20
 AUTHENTICATED = 0x10
 SUITES = 0x01  # low bits seen: suite 0 and 1, both AES-128-GCM here
 
-_SEPARATORS = re.compile(r"(?i)0x|[\s:,;-]")
+_SEPARATORS = re.compile(r"(?i)0x|[\s:,;{}\[\]-]")
 
 
 class Security(StrEnum):

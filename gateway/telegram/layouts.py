@@ -15,7 +15,14 @@ from datetime import datetime
 from gateway.telegram import axdr, notification
 from gateway.telegram.axdr import Element
 from gateway.telegram.fault import Fault, Layer
-from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, METER_NUMBER, UNITS, Obis
+from gateway.telegram.obis import (
+    CLOCK,
+    DEVICE_NAME,
+    EXPECTED_UNITS,
+    METER_NUMBER,
+    UNITS,
+    Obis,
+)
 
 OBIS_BYTES = 6
 MAX_SCALER = 9
@@ -37,6 +44,7 @@ class Reading:
 def readings(body: Element) -> dict[Obis, Reading] | Fault:
     """Return the readings of a push body, in the meter's order."""
     found: dict[Obis, Reading] = {}
+    seen: set[Obis] = set()
     items = body.children
     position = 0
     while position < len(items):
@@ -48,8 +56,9 @@ def readings(body: Element) -> dict[Obis, Reading] | Fault:
         obis = _obis_of(entry, is_first=position == 0, is_last=position + size == len(items))
         if obis is None:
             return Fault(Layer.LAYOUT, "an element has no OBIS code", item.start)
-        if obis in found:
+        if obis in seen:
             return Fault(Layer.LAYOUT, f"{obis} comes twice", item.start)
+        seen.add(obis)
         reading = _reading(obis, entry if len(entry) == 1 else entry[1:])
         if isinstance(reading, Fault):
             return reading
@@ -82,26 +91,32 @@ def _obis_of(entry: tuple[Element, ...], *, is_first: bool, is_last: bool) -> Ob
 def _reading(obis: Obis, value: tuple[Element, ...]) -> Reading | Fault | None:
     """Return the reading of (value,) or (value, {scaler, unit}); None if it is sent as null."""
     raw = value[0]
+    if len(value) > 2 or (len(value) == 2 and not _is_scaler_unit(value[1])):
+        return Fault(Layer.LAYOUT, f"{obis} is followed by no scaler and unit", value[1].start)
     if raw.tag == axdr.NULL:
         return None
-    if raw.tag in axdr.STRINGS and len(value) == 1:
+    is_text = obis in (CLOCK, METER_NUMBER, DEVICE_NAME)
+    if raw.tag in axdr.STRINGS and len(value) == 1 and obis not in EXPECTED_UNITS:
         return _clock(raw) if obis == CLOCK else _text(obis, raw)
-    if raw.number is None or len(value) > 2:
-        return Fault(Layer.LAYOUT, f"{obis} is neither number nor text", raw.start)
-    if len(value) == 1 or not _is_scaler_unit(value[1]):
+    if raw.number is None or is_text:
+        return Fault(Layer.LAYOUT, f"{obis} is no {'text' if is_text else 'number'}", raw.start)
+    if len(value) == 1:
         return Fault(Layer.LAYOUT, f"{obis} comes without scaler and unit", raw.start)
-    scaler, code = (element.number or 0 for element in value[1].children)
+    return _number(obis, raw.number, value[1])
+
+
+def _number(obis: Obis, raw: int, scaler_unit: Element) -> Reading | Fault:
+    scaler, code = (element.number or 0 for element in scaler_unit.children)
     if abs(scaler) > MAX_SCALER:
-        return Fault(Layer.LAYOUT, f"{obis} has the impossible scaler {scaler}", value[1].start)
+        return Fault(Layer.LAYOUT, f"{obis} has the impossible scaler {scaler}", scaler_unit.start)
     if code not in UNITS:
-        return Fault(Layer.LAYOUT, f"{obis} has the unknown unit {code}", value[1].start)
+        return Fault(Layer.LAYOUT, f"{obis} has the unknown unit {code}", scaler_unit.start)
     unit = UNITS[code]
     if (expected := EXPECTED_UNITS.get(obis, unit)) != unit:
         reason = f"{obis} is in {unit or 'no unit'}, not in {expected or 'no unit'}"
-        return Fault(Layer.LAYOUT, reason, value[1].start)
+        return Fault(Layer.LAYOUT, reason, scaler_unit.start)
     # Division by a power of ten gives the float nearest to the decimal number that was sent.
-    number = raw.number / 10**-scaler if scaler < 0 else raw.number * 10**scaler
-    return Reading(number, unit)
+    return Reading(raw / 10**-scaler if scaler < 0 else raw * 10**scaler, unit)
 
 
 def _clock(raw: Element) -> Reading | Fault | None:

@@ -111,7 +111,7 @@ class FrameReader:
             found.append(Fault(Layer.FRAME, reason, end - 1))
         else:
             found.append(Frame(content, begin, self._arrival_of(end)))
-            self._accounted = end
+            self._accounted = max(self._accounted, end)
             return end - self._offset
         self._accounted = max(self._accounted, min(end, self._offset + len(buffer)))
         return start + 1
@@ -131,7 +131,7 @@ class FrameReader:
             self._report_bytes(found, MAX_RUN_BYTES)
 
     def _report_bytes(self, found: list[Frame | Fault], count: int) -> None:
-        reason = f"{count} byte{'s' if count > 1 else ''} that belong to no frame"
+        reason = f"{count} byte{'s' if count > 1 else ''} outside all frames"
         found.append(Fault(Layer.FRAME, reason, self._accounted))
         self._accounted += count
 

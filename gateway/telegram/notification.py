@@ -3,7 +3,7 @@
 0F  long-invoke-id-and-priority(4)  date-time (0C + 12 bytes | 09 0C + 12 bytes | 00)  body
 """
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 
 from gateway.telegram import axdr
@@ -13,7 +13,7 @@ DATA_NOTIFICATION = 0x0F
 DATE_TIME_BYTES = 12
 HEADER_BYTES = 5
 DEVIATION_UNSPECIFIED = -0x8000
-MAX_DEVIATION_MIN = 840  # Blue Book, 4.1.6.1: -720 … 840
+MAX_DEVIATION_MIN = 840  # no place on earth is further from UTC than 14 hours
 
 
 class CosemTime(NamedTuple):
@@ -44,7 +44,8 @@ def parse(plaintext: bytes) -> Notification | Fault:
         return _noise("does not start with 0x0f (DataNotification)", 0)
     time_start = _time_start(plaintext)
     if time_start is None:
-        return _noise("carries no date-time in its header", HEADER_BYTES)
+        where = min(HEADER_BYTES, len(plaintext))
+        return _noise("carries no date-time in its header", where)
     body_start = time_start + DATE_TIME_BYTES if time_start else HEADER_BYTES + 1
     if plaintext[body_start : body_start + 1] not in (b"\x01", b"\x02"):
         return _noise("carries neither an array nor a structure", min(body_start, len(plaintext)))
@@ -78,7 +79,7 @@ def cosem_time(octets: bytes, start: int) -> CosemTime | Fault:
         if deviation_min == DEVIATION_UNSPECIFIED:
             return CosemTime(local, status)
         moment = local.replace(tzinfo=timezone(-timedelta(minutes=deviation_min)))
-        moment.timestamp()  # the years 1 and 9999 have moments that UTC cannot name
+        moment.astimezone(UTC)  # the years 1 and 9999 have moments that UTC cannot name
     except (ValueError, OverflowError):
         return Fault(Layer.STRUCTURE, "a clock shows a date or time that does not exist", start)
     return CosemTime(moment, status)

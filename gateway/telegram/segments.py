@@ -115,4 +115,6 @@ def _refusal(frame: Frame) -> Fault | None:
     ):
         if not good:
             return Fault(Layer.SEGMENT, what, frame.offset + HEADER_BYTES + position)
+    if len(frame.content) == SEGMENT_HEADER_BYTES:
+        return Fault(Layer.SEGMENT, "the segment carries no bytes", frame.offset)
     return None

@@ -264,7 +264,9 @@ def test_maps_lists_the_shipped_maps_and_ones_own(tmp_path: Path) -> None:
 def test_maps_show_prints_a_table_with_notes_and_sources() -> None:
     done = obisgate("maps", "show", "sunspec_203")
     assert done.returncode == 0
-    assert re.search(r"40088 +holding, input +int16 +10 W +derived +active_power_total", done.stdout)
+    assert re.search(
+        r"40088 +holding, input +int16 +10 W +derived +active_power_total", done.stdout
+    )
     assert "notes:\n  - " in done.stdout
     assert "sources:\n  - " in done.stdout
 

@@ -158,7 +158,7 @@ def test_no_key_byte_appears_in_any_output(line: Line, start: Start, key: str) -
     running = start(on(line))
     running.message("is open")
     line.write(bytes(300))
-    running.message("that belong to no frame")
+    running.message("outside all frames")
     errors = running.stop()
     everything = (str(running.seen) + errors).replace(" ", "").lower()
     assert key.lower() not in everything

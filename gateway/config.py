@@ -127,6 +127,10 @@ class _Reader:
     def _key(self, written: Located) -> Key:
         """Read a key from file:PATH, env:NAME, or as it stands (with a warning)."""
         kind, colon, name = written.text().partition(":")
+        if colon and _is_key(name):
+            raise written.error(f"what stands behind {kind}: is a key, not a name")
+        if colon and kind.lower() in ("file", "env", "credential") and kind not in ("file", "env"):
+            raise written.error(f"{kind!r} is no way to a key; there are file:PATH and env:NAME")
         try:
             if kind == "file" and colon:
                 return read_key_file(self._folder / name)
@@ -135,9 +139,8 @@ class _Reader:
             key = Key.parse(written.text())
         except (ValueError, ConfigError) as problem:
             raise written.error(f"{problem}") from None
-        where = str(written.error("").args[0]).removesuffix(": ")
         self._warnings.append(
-            f"{where}: a key stands in the config: move it to a file, key: file:house.key"
+            f"{written.where}: a key stands in the config: move it to a file, key: file:house.key"
         )
         return key
 
@@ -146,15 +149,17 @@ class _Reader:
         host, port = _endpoint(words["tcp"])
         units: dict[int, UnitConfig] = {}
         for unit_id, unit in words["units"].entries() if "units" in words else []:
-            units[unit_id.integer(0, 255)] = self._unit(unit, meters)
+            number = unit_id.integer(0, 255)
+            if number in units:
+                raise unit_id.error(f"unit {number} comes twice")
+            units[number] = self._unit(unit, meters)
         any_unit = self._unit(words["any"], meters) if "any" in words else None
         if not units and any_unit is None:
             raise item.error("a listener serves 'units' by id, or 'any'")
         allow = (
             [_network(network) for network in words["allow"].items()] if "allow" in words else []
         )
-        where = str(words["tcp"].error("").args[0]).removesuffix(": ")
-        return ListenerConfig(host, port, allow, units, any_unit, where)
+        return ListenerConfig(host, port, allow, units, any_unit, words["tcp"].where)
 
     def _unit(self, unit: Located, meters: Mapping[str, MeterConfig]) -> UnitConfig:
         words = unit.mapping(("meter", "map"), required=("meter", "map"))
@@ -168,10 +173,20 @@ class _Reader:
         return UnitConfig(meter, name, self._maps[name])
 
 
+def _is_key(text: str) -> bool:
+    try:
+        Key.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
 def read_key_file(path: Path) -> Key:
     """Read a key file; ConfigError or ValueError, without a byte of it, if that cannot be."""
     try:
         mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ConfigError(f"key file {path} cannot be read: Is a directory")
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise ConfigError(f"key file {path} can be read by others: chmod 600 {path}")
         text = path.read_text(encoding="utf-8")

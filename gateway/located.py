@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import yaml
 
 MAX_NUMBER_CHARACTERS = 40
+_NAME_IN_PROBLEM = re.compile(r"(alias|anchor|tag handle) ['\"].*")
 
 
 class ConfigError(Exception):
@@ -24,9 +25,14 @@ class Located:
     node: yaml.Node
     file: str
 
+    @property
+    def where(self) -> str:
+        """Its place, as file:line:column."""
+        return _place(self.file, self.node.start_mark)
+
     def error(self, message: str) -> ConfigError:
         """Return an error that points at this value; the caller raises it."""
-        return _error(self.file, self.node.start_mark, message)
+        return ConfigError(f"{self.where}: {message}")
 
     def mapping(
         self, allowed: Collection[str], required: Collection[str] = ()
@@ -111,7 +117,8 @@ class Located:
             return "'word: value' lines"
         if isinstance(self.node, yaml.SequenceNode):
             return "a list"
-        return repr(self.node.value) if self.node.value else "nothing"
+        # Not the value itself: it may be a key that slipped into another line.
+        return "one value" if self.node.value else "nothing"
 
 
 def load(text: str, file: str) -> Located:
@@ -120,10 +127,11 @@ def load(text: str, file: str) -> Located:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
-        what = problem.problem or "this is no YAML"
+        # A key without quotes may look like a name to YAML: *name, !name!
+        what = _NAME_IN_PROBLEM.sub(r"\1: a value that starts with * & or ! needs quotes", problem.problem or "this is no YAML")
         if what.startswith("but "):  # the second half of a sentence
             what = f"{problem.context}, {what}"
-        raise _error(file, mark, what) from None
+        raise ConfigError(f"{_place(file, mark)}: {what}") from None
     except yaml.reader.ReaderError as problem:
         before = text[: problem.position].split("\n")
         where = f"{file}:{len(before)}:{len(before[-1]) + 1}"
@@ -144,6 +152,5 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"; known are {', '.join(known)}" if len(known) <= 12 else ""
 
 
-def _error(file: str, mark: yaml.Mark | None, message: str) -> ConfigError:
-    where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
-    return ConfigError(f"{where}: {message}")
+def _place(file: str, mark: yaml.Mark | None) -> str:
+    return f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file

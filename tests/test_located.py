@@ -32,7 +32,7 @@ def refusal(marked: str) -> str:
         ("»\n\n# nothing\n", "the file is empty"),
         ("---\n»", "expected 'word: value' lines, found nothing"),
         ("»[1]", "expected 'word: value' lines, found a list"),
-        ("  »house", "expected 'word: value' lines, found 'house'"),
+        ("  »house", "expected 'word: value' lines, found one value"),
         ("»listeners: 1", "'meters' is missing here"),
         ("meters: 1\n»meters: 2", "'meters' comes twice"),
         ("meters: 1\n»metres: 2", "unknown word 'metres', did you mean 'meters'?"),
@@ -42,7 +42,10 @@ def refusal(marked: str) -> str:
         ("meters: 1\n»\tlisteners: 2", "found character '\\t' that cannot start any token"),
         ("meters: 'x\n»", "found unexpected end of stream"),
         ("meters: [1, 2\nlisteners»: 3\n", "expected ',' or ']', but got ':'"),
-        ("meters: »*house\n", "found undefined alias 'house'"),
+        (
+            "meters: »*house\n",
+            "found undefined alias: a value that starts with * & or ! needs quotes",
+        ),
     ],
 )
 def test_an_error_points_at_what_is_wrong(marked: str, message: str) -> None:
@@ -67,7 +70,7 @@ def test_a_list_has_its_items_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("5", "'5'"), ("", "nothing"), ("{a: 1}", "'word: value' lines")]
+    ("text", "found"), [("5", "one value"), ("", "nothing"), ("{a: 1}", "'word: value' lines")]
 )
 def test_what_is_no_list_is_refused(text: str, found: str) -> None:
     with pytest.raises(ConfigError, match=rf"^house\.yaml:2:\d+: expected a list, found {found}$"):

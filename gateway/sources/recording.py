@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from gateway.sources.address import SourceAddress
 from gateway.sources.source import Deliver, SourceError
@@ -43,7 +44,13 @@ class RecordingSource:
             raise SourceError(trouble)
         pause_s = CHUNK_BYTES * BITS_A_BYTE / self.baud if self.baud else 0.0
         with self.path.open("rb") as recording:
-            while chunk := recording.read(CHUNK_BYTES):
+            while chunk := self._read(recording):
                 # The line is busy first, then the bytes are there.
                 await asyncio.sleep(pause_s)
                 deliver(chunk)
+
+    def _read(self, recording: BinaryIO) -> bytes:
+        try:
+            return recording.read(CHUNK_BYTES)
+        except OSError as problem:
+            raise SourceError(f"{self.path} cannot be read: {problem.strerror}") from None

@@ -58,10 +58,8 @@ class SerialSource:
                 parity=PARITIES[self.parity],
                 exclusive=True,
             )
-        except (OSError, ValueError, termios.error) as problem:
-            # termios.error is no OSError and carries its errno as its first argument.
-            number = getattr(problem, "errno", None) or (problem.args or (None,))[0]
-            raise SourceError(_cause(self.device, number, str(problem))) from None
+        except (OSError, ValueError, OverflowError, termios.error) as problem:
+            raise SourceError(_cause(self.device, _errno(problem), str(problem))) from None
         opened()
         try:
             problem_at_end = await lost
@@ -83,6 +81,16 @@ class _Reader(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():
             self._lost.set_result(exc)
+
+
+def _errno(problem: BaseException) -> object:
+    """Return the system's error number, wherever pyserial left it."""
+    if number := getattr(problem, "errno", None):
+        return number
+    # termios.error is no OSError and carries it as its first argument; pyserial hides one of them
+    # behind an exception of its own.
+    origin = problem if isinstance(problem, termios.error) else problem.__context__
+    return origin.args[0] if isinstance(origin, termios.error) else None
 
 
 def _cause(device: str, number: object, text: str) -> str:

@@ -36,7 +36,7 @@ async def keep_running(source: Source, deliver: Deliver, say: Callable[[str], No
     That it is open, and each cause why it is not, is said once, until bytes have come.
     """
     pause_s = FIRST_RETRY_S
-    cause: str | None = None
+    causes: set[str] = set()
     is_open_said = False
 
     def opened() -> None:
@@ -46,17 +46,19 @@ async def keep_running(source: Source, deliver: Deliver, say: Callable[[str], No
         is_open_said = True
 
     def delivered(chunk: bytes) -> None:
-        nonlocal pause_s, cause
-        pause_s, cause = FIRST_RETRY_S, None
+        nonlocal pause_s
+        pause_s = FIRST_RETRY_S
+        causes.clear()
         deliver(chunk)
 
     while True:
         try:
             await source.run(delivered, opened)
         except SourceError as problem:
-            if str(problem) != cause:
-                cause, is_open_said = str(problem), False
-                say(f"{cause}; trying again")
+            if str(problem) not in causes:
+                causes.add(str(problem))
+                is_open_said = False
+                say(f"{problem}; trying again")
         else:
             return
         await asyncio.sleep(pause_s)

@@ -31,6 +31,7 @@ NOTHING_ELSE = r"^only quantities, numbers, \+ - \* / and parentheses are allowe
         ("0x10", 16),
         ("-active_power_total", 5057),
         ("--2", 2),
+        ("+2 - +-1", 3),
         ("2 + 3 * 4", 14),
         ("(2 + 3) * 4", 20),
         ("2 - 3 - 4", -5),
@@ -46,6 +47,11 @@ NOTHING_ELSE = r"^only quantities, numbers, \+ - \* / and parentheses are allowe
 )
 def test_arithmetic_has_the_usual_precedence(text: str, result: float) -> None:
     assert compile_expression(text)(NUMBERS) == result
+
+
+def test_the_age_is_refused_because_it_counts_on_by_itself() -> None:
+    with pytest.raises(ValueError, match=r"^telegram_age counts on by itself"):
+        compile_expression("telegram_age + 1")
 
 
 def test_integers_stay_exact() -> None:

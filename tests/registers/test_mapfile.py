@@ -42,11 +42,15 @@ def registers(*lines: str) -> str:
         ("»", "the file is empty"),
         ("»# only a comment\n", "the file is empty"),
         ("»- a\n- b\n", "expected 'word: value' lines, found a list"),
-        ("»Eastron\n", "expected 'word: value' lines, found 'Eastron'"),
+        ("»Eastron\n", "expected 'word: value' lines, found one value"),
         ("name: Test\n»\ttables: [input]\n", "found character '\\t' that cannot start any token"),
         ("name: [»", "expected the node content, but found '<stream end>'"),
         ("name: Test »: x\n", "mapping values are not allowed here"),
-        ("name: »*other\n", "found undefined alias 'other'"),
+        (
+            "name: »*other\n",
+            "found undefined alias: a value that starts with * & or ! needs quotes",
+        ),
+        ("name: »''\ntables: [input]\nregisters: [x]\n", "a map has a name"),
         ("»name: Test\nregisters: []\n", "'tables' is missing here"),
         ("»tables: [input]\nregisters: []\n", "'name' is missing here"),
         ("»name: Test\ntables: [input]\n", "'registers' is missing here"),
@@ -73,7 +77,7 @@ def test_a_file_that_is_no_map_is_refused(marked: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("marked", "message"),
     [
-        ("tables: »input", "expected a list, found 'input'"),
+        ("tables: »input", "expected a list, found one value"),
         ("tables:»", None),
         ("tables: »[]", "a map serves at least one table: input, holding"),
         ("tables: [input, »holdings]", "unknown table 'holdings', did you mean 'holding'?"),
@@ -95,15 +99,15 @@ def test_a_file_that_is_no_map_is_refused(marked: str, message: str) -> None:
             "tables: [input]\nstale: »zero",
             "unknown reaction 'zero'; known are exception, silent, not_available",
         ),
-        ("tables: [input]\nzero_ranges: »0", "expected a list, found '0'"),
-        ("tables: [input]\nzero_ranges: [»0, 79]", "expected a list, found '0'"),
+        ("tables: [input]\nzero_ranges: »0", "expected a list, found one value"),
+        ("tables: [input]\nzero_ranges: [»0, 79]", "expected a list, found one value"),
         ("tables: [input]\nzero_ranges: [»[0]]", "a zero range is [first, last]"),
         ("tables: [input]\nzero_ranges: [»[0, 1, 2]]", "a zero range is [first, last]"),
         ("tables: [input]\nzero_ranges: [[0, »x]]", "'x' is no whole number"),
         ("tables: [input]\nzero_ranges: [[5, »4]]", "4 is not between 5 and 65535"),
         ("tables: [input]\nzero_ranges: [[»-1, 4]]", "-1 is not between 0 and 65535"),
         ("tables: [input]\nzero_ranges: [[0, »65536]]", "65536 is not between 0 and 65535"),
-        ("tables: [input]\nsources: »a document", "expected a list, found 'a document'"),
+        ("tables: [input]\nsources: »a document", "expected a list, found one value"),
         ("tables: [input]\nnotes:\n  - »one: two", "expected one value, found 'word: value' lines"),
     ],
 )
@@ -115,9 +119,9 @@ def test_a_wrong_word_of_the_map_is_refused(marked: str, message: str | None) ->
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("registers: »x", "expected a list, found 'x'"),
+        ("registers: »x", "expected a list, found one value"),
         ("registers: »[]", "a map has at least one register"),
-        ("registers: [»5]", "expected 'word: value' lines, found '5'"),
+        ("registers: [»5]", "expected 'word: value' lines, found one value"),
         ("registers: [»[address, 1]]", "expected 'word: value' lines, found a list"),
         ("registers:\n  »address: 1", "expected a list, found 'word: value' lines"),
     ],
@@ -276,6 +280,10 @@ def test_a_constant_that_does_not_fit_is_refused(line: str, message: str) -> Non
         (
             "{address: 1, text: »'${meter_number}${}', type: string, length: 2}",
             "unknown placeholder ${}; known are ${meter_number}, ${device_name}",
+        ),
+        (
+            "{address: 1, text: »'${meter_number', type: string, length: 2}",
+            "a placeholder is not closed; known are ${meter_number}, ${device_name}",
         ),
     ],
 )

@@ -1,0 +1,775 @@
+"""config.yaml: every word of it, and for every mistake the place and what would be right."""
+
+import base64
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.config import SIMULATOR_KEY, Config, read_key_file, read_key_variable
+from gateway.located import ConfigError
+from gateway.sources.recording import RecordingSource
+from gateway.sources.serial_port import SerialSource
+from gateway.sources.simulated import SimulatorSource
+from gateway.telegram import Key
+
+SHIPPED = Path(__file__).parent.parent / "config.yaml"
+HEX = "00112233445566778899AABBCCDDEEFF"
+KEY = Key(bytes.fromhex(HEX))
+
+# The smallest config; `changed` makes the others of it.
+CONFIG = """\
+meters:
+  house:
+    source: simulator:kaifa-ma309m
+listeners:
+  - tcp: 127.0.0.1:5020
+    units:
+      1: {meter: house, map: obis_plain}
+"""
+TINY_MAP = "name: Mine\ntables: [input]\nregisters:\n  - {address: 0, value: 1, type: uint16}\n"
+
+
+def changed(old: str, new: str) -> str:
+    assert CONFIG.count(old) == 1
+    return CONFIG.replace(old, new)
+
+
+def with_key(written: str) -> str:
+    return changed("kaifa-ma309m\n", f"kaifa-ma309m\n    key: {written}\n")
+
+
+class House:
+    """A folder with a config in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "config.yaml"
+
+    def read(self, text: str) -> Config:
+        self.path.write_text(text, encoding="utf-8")
+        return Config.read(self.path)
+
+    def error(self, text: str) -> ConfigError:
+        with pytest.raises(ConfigError) as problem:
+            self.read(text)
+        return problem.value
+
+    def refusal(self, text: str) -> str:
+        """The error of a config, without its file name."""
+        said = str(self.error(text))
+        assert said.startswith(f"{self.path}:")
+        return said.removeprefix(f"{self.path}:")
+
+    def key_file(self, content: bytes, mode: int = 0o600, name: str = "house.key") -> Path:
+        path = self.folder / name
+        path.write_bytes(content)
+        path.chmod(mode)
+        return path
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+# --- the shipped config ---------------------------------------------------------------------
+
+
+def test_the_shipped_config_serves_a_simulated_meter_on_this_machine() -> None:
+    config = Config.read(SHIPPED)
+    assert list(config.meters) == ["house"]
+    assert config.meters["house"].source == SimulatorSource("kaifa-ma309m", SIMULATOR_KEY, None)
+    (listener,) = config.listeners
+    assert (listener.host, listener.port) == ("127.0.0.1", 5020)
+    assert {unit_id: unit.map_name for unit_id, unit in listener.units.items()} == {
+        1: "sunspec_213",
+        2: "sunspec_203",
+        3: "eastron_sdm630",
+        4: "obis_plain",
+    }
+    assert config.warnings == []
+
+
+def test_what_the_shipped_config_shows_as_a_comment_works(house: House) -> None:
+    text = SHIPPED.read_text(encoding="utf-8")
+    for word in ("key: file:", "auth_key:", "hold:", "allow:"):
+        assert text.count(f"# {word}") == 1
+        text = text.replace(f"# {word}", word)
+    house.key_file(HEX.encode())
+    house.key_file(HEX[::-1].encode(), name="house.auth.key")
+    config = house.read(text)
+    assert config.meters["house"].key == KEY
+    assert config.meters["house"].auth_key == Key.parse(HEX[::-1])
+    assert config.meters["house"].hold_s == 15.0
+    assert config.listeners[0].allow == [ip_network("192.168.1.0/24")]
+
+
+# --- every word -----------------------------------------------------------------------------
+
+
+def test_the_smallest_config_has_these_defaults(house: House) -> None:
+    config = house.read(CONFIG)
+    assert config.file == str(house.path)
+    assert config.maps_folder is None
+    assert config.warnings == []
+    meter = config.meters["house"]
+    assert (meter.name, meter.key, meter.auth_key) == ("house", SIMULATOR_KEY, None)
+    assert meter.hold_s == 15.0
+    (listener,) = config.listeners
+    assert listener.allow == []
+    assert listener.any_unit is None
+    assert listener.where == f"{house.path}:5:10"
+    unit = listener.units[1]
+    assert (unit.meter, unit.map_name) == ("house", "obis_plain")
+    assert unit.register_map.title == "Plain OBIS table"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("serial:/dev/ttyUSB0", SerialSource("/dev/ttyUSB0")),
+        ("serial:/dev/x?baud=9600&parity=none", SerialSource("/dev/x", 9600, "none")),
+        ("recording:meter.bin", RecordingSource(Path("meter.bin"))),
+        ("simulator:honeywell?seed=1", SimulatorSource("honeywell", KEY, None, 5.0, 1)),
+    ],
+)
+def test_each_kind_of_source_is_configured(house: House, source: str, expected: object) -> None:
+    text = with_key(HEX).replace("simulator:kaifa-ma309m", source)
+    assert house.read(text).meters["house"].source == expected
+
+
+def test_an_auth_key_reaches_the_simulator(house: House) -> None:
+    text = with_key(f"{HEX}\n    auth_key: {HEX[::-1]}")
+    meter = house.read(text).meters["house"]
+    auth_key = Key.parse(HEX[::-1])
+    assert (meter.key, meter.auth_key) == (KEY, auth_key)
+    assert meter.source == SimulatorSource("kaifa-ma309m", KEY, auth_key)
+
+
+@pytest.mark.parametrize(
+    ("hold", "seconds"), [("15s", 15), ("30", 30), ("500ms", 0.5), ("2h", 7200)]
+)
+def test_hold_is_a_duration(house: House, hold: str, seconds: float) -> None:
+    config = house.read(changed("kaifa-ma309m\n", f"kaifa-ma309m\n    hold: {hold}\n"))
+    assert config.meters["house"].hold_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("tcp", "host", "port"),
+    [
+        ("0.0.0.0:502", "0.0.0.0", 502),
+        ("192.168.1.2:5020", "192.168.1.2", 5020),
+        ("5020", "127.0.0.1", 5020),
+        ("':5020'", "127.0.0.1", 5020),
+        ("'[::1]:5020'", "::1", 5020),
+        ("'[::]:502'", "::", 502),
+        ("localhost:65535", "localhost", 65535),
+        ("127.0.0.1:0", "127.0.0.1", 0),
+    ],
+)
+def test_tcp_is_an_address_and_a_port(house: House, tcp: str, host: str, port: int) -> None:
+    (listener,) = house.read(changed("127.0.0.1:5020", tcp)).listeners
+    assert (listener.host, listener.port) == (host, port)
+
+
+def test_allow_names_networks_and_single_addresses(house: House) -> None:
+    networks = "[192.168.1.0/24, 10.0.0.7, 'fe80::/10', '::1']"
+    text = changed("127.0.0.1:5020\n", f"127.0.0.1:5020\n    allow: {networks}\n")
+    expected = ["192.168.1.0/24", "10.0.0.7/32", "fe80::/10", "::1/128"]
+    assert house.read(text).listeners[0].allow == [ip_network(each) for each in expected]
+
+
+def test_any_serves_every_id_beside_units_or_alone(house: House) -> None:
+    any_unit = "any: {meter: house, map: eastron_sdm630}"
+    beside = house.read(CONFIG + f"    {any_unit}\n").listeners[0]
+    assert beside.any_unit is not None
+    assert beside.any_unit.map_name == "eastron_sdm630"
+    assert list(beside.units) == [1]
+    alone = house.read(
+        changed("units:\n      1: {meter: house, map: obis_plain}", any_unit)
+    ).listeners[0]
+    assert alone.any_unit is not None
+    assert alone.units == {}
+
+
+def test_unit_ids_go_from_0_to_255_decimal_or_hexadecimal(house: House) -> None:
+    unit = "{meter: house, map: obis_plain}"
+    units = f"0: {unit}\n      255: {unit}\n      0x10: {unit}\n"
+    (listener,) = house.read(changed(f"1: {unit}\n", units)).listeners
+    assert list(listener.units) == [0, 255, 16]
+
+
+def test_several_meters_and_listeners_are_told_apart(house: House) -> None:
+    text = """\
+meters:
+  house: {source: simulator:kaifa-ma309m}
+  heat pump: {source: simulator:kaifa-ma110m}
+listeners:
+  - tcp: 127.0.0.1:5020
+    units: {1: {meter: heat pump, map: obis_plain}, 2: {meter: house, map: obis_plain}}
+  - tcp: 127.0.0.1:5021
+    any: {meter: house, map: obis_plain}
+"""
+    config = house.read(text)
+    assert list(config.meters) == ["house", "heat pump"]
+    first, second = config.listeners
+    assert [unit.meter for unit in first.units.values()] == ["heat pump", "house"]
+    assert second.any_unit is not None
+    assert (second.port, second.any_unit.meter) == (5021, "house")
+    assert first.units[1].register_map is first.units[2].register_map  # read once
+
+
+# --- register maps --------------------------------------------------------------------------
+
+
+def test_a_map_of_the_users_folder_goes_before_a_shipped_one(house: House) -> None:
+    (house.folder / "maps").mkdir()
+    (house.folder / "maps" / "obis_plain.yaml").write_text(TINY_MAP)
+    config = house.read(f"maps: maps\n{CONFIG}")
+    assert config.maps_folder == house.folder / "maps"
+    assert config.listeners[0].units[1].register_map.title == "Mine"
+    assert house.read(CONFIG).listeners[0].units[1].register_map.title == "Plain OBIS table"
+
+
+def test_a_maps_folder_may_be_anywhere(
+    house: House, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("maps")
+    (elsewhere / "mine.yaml").write_text(TINY_MAP)
+    text = f"maps: {elsewhere}\n" + changed("obis_plain", "mine")
+    assert house.read(text).listeners[0].units[1].register_map.title == "Mine"
+
+
+def test_a_missing_maps_folder_is_named(house: House) -> None:
+    expected = f"1:7: {house.folder / 'mops'} is no folder"
+    assert house.refusal(f"maps: mops\n{CONFIG}") == expected
+    (house.folder / "mops").touch()
+    assert house.refusal(f"maps: mops\n{CONFIG}") == expected
+
+
+def test_an_error_in_a_map_names_the_maps_own_file_line_and_column(house: House) -> None:
+    (house.folder / "maps").mkdir()
+    path = house.folder / "maps" / "mine.yaml"
+    path.write_text(TINY_MAP.replace("address: 0", "adress: 0"))
+    error = house.error("maps: maps\n" + changed("obis_plain", "mine"))
+    assert str(error) == f"{path}:4:6: unknown word 'adress', did you mean 'address'?"
+
+
+# --- mistakes, each with its place ----------------------------------------------------------
+
+MISTAKES = {
+    # words
+    "a typo at the top": (
+        changed("meters:", "metres:"),
+        "1:1: unknown word 'metres', did you mean 'meters'?",
+    ),
+    "a typo in a meter": (
+        changed("source:", "sourze:"),
+        "3:5: unknown word 'sourze', did you mean 'source'?",
+    ),
+    "a typo in a listener": (
+        changed("units:", "unit:"),
+        "6:5: unknown word 'unit', did you mean 'units'?",
+    ),
+    "a typo in a unit": (
+        changed("{meter:", "{metre:"),
+        "7:11: unknown word 'metre', did you mean 'meter'?",
+    ),
+    "a word that is like no other": (
+        changed("source:", "xyz:"),
+        "3:5: unknown word 'xyz'; known are source, key, auth_key, hold",
+    ),
+    "a word twice": (
+        changed("    units:", "    tcp: 5021\n    units:"),
+        "6:5: 'tcp' comes twice",
+    ),
+    # what is missing
+    "no meters": (
+        CONFIG[CONFIG.index("listeners") :],
+        "1:1: 'meters' is missing here",
+    ),
+    "no listeners": (CONFIG[: CONFIG.index("listeners")], "1:1: 'listeners' is missing here"),
+    "empty meters": (
+        "meters: {}\n" + CONFIG[CONFIG.index("listeners") :],
+        "1:9: at least one meter is needed",
+    ),
+    "meters without anything": (
+        "meters:\n" + CONFIG[CONFIG.index("listeners") :],
+        "1:8: expected 'word: value' lines, found nothing",
+    ),
+    "a meter without a source": (
+        changed("source: simulator:kaifa-ma309m", "hold: 15s"),
+        "3:5: 'source' is missing here",
+    ),
+    "a meter without a key": (
+        changed("simulator:kaifa-ma309m", "serial:/dev/ttyUSB0"),
+        "3:5: 'key' is missing: meter 'house' sends encrypted telegrams",
+    ),
+    "a recording without a key": (
+        changed("simulator:kaifa-ma309m", "recording:meter.bin"),
+        "3:5: 'key' is missing: meter 'house' sends encrypted telegrams",
+    ),
+    "a listener without an address": (
+        changed("tcp: 127.0.0.1:5020\n    ", ""),
+        "5:5: 'tcp' is missing here",
+    ),
+    "a listener without units": (
+        CONFIG[: CONFIG.index("    units")],
+        "5:5: a listener serves 'units' by id, or 'any'",
+    ),
+    "a listener with empty units": (
+        CONFIG[: CONFIG.index("    units")] + "    units: {}\n",
+        "5:5: a listener serves 'units' by id, or 'any'",
+    ),
+    "a unit without a meter": (changed("meter: house, ", ""), "7:10: 'meter' is missing here"),
+    "a unit without a map": (changed(", map: obis_plain", ""), "7:10: 'map' is missing here"),
+    # meters
+    "a meter twice": (
+        changed("listeners:", "  house: {source: simulator:honeywell}\nlisteners:"),
+        "4:3: 'house' comes twice",
+    ),
+    "an unknown meter in a unit": (
+        changed("meter: house", "meter: hose"),
+        "7:18: unknown meter 'hose', did you mean 'house'?",
+    ),
+    "another unknown meter in a unit": (
+        changed("meter: house", "meter: garage"),
+        "7:18: unknown meter 'garage'; known are house",
+    ),
+    "an unknown map": (
+        changed("obis_plain", "obis_plane"),
+        "7:30: unknown map 'obis_plane', did you mean 'obis_plain'?",
+    ),
+    # sources
+    "an unknown kind of source": (
+        changed("simulator:", "simulater:"),
+        "3:13: unknown source 'simulater:kaifa-ma309m', did you mean 'simulator'?",
+    ),
+    "no kind of source": (
+        changed("simulator:kaifa-ma309m", "/dev/ttyUSB0"),
+        "3:13: unknown source '/dev/ttyUSB0'; a source looks like serial:/dev/ttyUSB0, "
+        "recording:meter.bin, simulator:kaifa-ma309m",
+    ),
+    "an unknown model": (
+        changed("kaifa-ma309m", "kaifa-309m"),
+        "3:13: unknown meter 'kaifa-309m', did you mean 'kaifa-ma309m'?",
+    ),
+    "an unknown option": (
+        changed("kaifa-ma309m", "kaifa-ma309m?sead=1"),
+        "3:13: unknown option 'sead', did you mean 'seed'?",
+    ),
+    "a bad option": (
+        changed("kaifa-ma309m", "kaifa-ma309m?interval=never"),
+        "3:13: 'never' is no duration; one looks like 15s, 500ms, 2min or 1h",
+    ),
+    "a source that is a list": (
+        changed("simulator:kaifa-ma309m", "[a]"),
+        "3:13: expected one value, found a list",
+    ),
+    # hold
+    "a bad hold": (
+        changed("kaifa-ma309m\n", "kaifa-ma309m\n    hold: soon\n"),
+        "4:11: 'soon' is no duration; one looks like 15s, 500ms, 2min or 1h",
+    ),
+    "no time to hold": (
+        changed("kaifa-ma309m\n", "kaifa-ma309m\n    hold: 0s\n"),
+        "4:11: '0s' is no duration; one looks like 15s, 500ms, 2min or 1h",
+    ),
+    # listeners
+    "an address without a port": (
+        changed("127.0.0.1:5020", "127.0.0.1"),
+        "5:10: '127.0.0.1' is no address; one looks like 0.0.0.0:502",
+    ),
+    "a port that is no number": (
+        changed("127.0.0.1:5020", "127.0.0.1:modbus"),
+        "5:10: '127.0.0.1:modbus' is no address; one looks like 0.0.0.0:502",
+    ),
+    "a port that is too high": (
+        changed("127.0.0.1:5020", "127.0.0.1:65536"),
+        "5:10: '127.0.0.1:65536' is no address; one looks like 0.0.0.0:502",
+    ),
+    "a port below 0": (
+        changed("127.0.0.1:5020", "127.0.0.1:-1"),
+        "5:10: '127.0.0.1:-1' is no address; one looks like 0.0.0.0:502",
+    ),
+    "a bad network": (
+        changed("127.0.0.1:5020\n", "127.0.0.1:5020\n    allow: [10.0.0.0/8, lan]\n"),
+        "6:25: 'lan' does not appear to be an IPv4 or IPv6 network; "
+        "a network looks like 192.168.1.0/24",
+    ),
+    "a network with bits of a host": (
+        changed("127.0.0.1:5020\n", "127.0.0.1:5020\n    allow: [192.168.1.7/24]\n"),
+        "6:13: 192.168.1.7/24 has host bits set; a network looks like 192.168.1.0/24",
+    ),
+    "a network that is no list": (
+        changed("127.0.0.1:5020\n", "127.0.0.1:5020\n    allow: 192.168.1.0/24\n"),
+        "6:12: expected a list, found one value",
+    ),
+    "listeners that are no list": (
+        changed("  - tcp: 127.0.0.1:5020", "    tcp: 127.0.0.1:5020"),
+        "5:5: expected a list, found 'word: value' lines",
+    ),
+    "a unit id that is too high": (
+        changed(" 1: {", " 256: {"),
+        "7:7: 256 is not between 0 and 255",
+    ),
+    "a unit id below 0": (changed(" 1: {", " -1: {"), "7:7: -1 is not between 0 and 255"),
+    "a unit id that is no number": (
+        changed(" 1: {", " one: {"),
+        "7:7: 'one' is no whole number",
+    ),
+    "a unit id twice": (
+        CONFIG + "      1: {meter: house, map: sunspec_213}\n",
+        "8:7: '1' comes twice",
+    ),
+    # the file itself
+    "nothing": ("", "1:1: the file is empty"),
+    "only a comment": ("# later\n", "1:1: the file is empty"),
+    "a list": ("- a\n", "1:1: expected 'word: value' lines, found a list"),
+    "one word": ("meters\n", "1:1: expected 'word: value' lines, found one value"),
+    "two documents": (
+        "---\na: 1\n---\nb: 2\n",
+        "3:1: expected a single document in the stream, but found another document",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_shown_with_line_column_and_what_would_be_right(
+    house: House, text: str, expected: str
+) -> None:
+    assert house.refusal(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("    source:", "\tsource:", "3:1: "),
+        ("simulator:kaifa-ma309m", "[", "5:3: "),
+        ("house:\n", "house\n", "3:11: "),
+        ("simulator:kaifa-ma309m", "'simulator", "8:1: "),
+        ("simulator:kaifa-ma309m", "@simulator", "3:13: "),
+    ],
+)
+def test_what_is_no_yaml_is_shown_with_line_and_column(
+    house: House, old: str, new: str, where: str
+) -> None:
+    assert house.refusal(changed(old, new)).startswith(where)
+
+
+def test_a_control_character_is_shown_with_line_and_column(house: House) -> None:
+    assert house.refusal(changed("kaifa-ma309m", "kaifa\x07")).startswith("3:28: ")
+
+
+def test_one_unit_id_written_in_two_ways_comes_twice(house: House) -> None:
+    text = CONFIG + "      0x1: {meter: house, map: sunspec_213}\n"
+    assert house.refusal(text).startswith("8:7: ")
+
+
+def test_a_missing_config_is_said_with_how_to_name_one(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    with pytest.raises(ConfigError) as problem:
+        Config.read(path)
+    assert str(problem.value) == f"{path}: there is no such file; obisgate run FILE"
+
+
+def test_a_folder_is_no_config(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as problem:
+        Config.read(tmp_path)
+    assert str(problem.value).startswith(f"{tmp_path}: cannot be read: ")
+
+
+def test_a_config_that_is_no_text_is_named(house: House) -> None:
+    house.path.write_bytes(b"meters: \xff\n")
+    with pytest.raises(ConfigError) as problem:
+        Config.read(house.path)
+    assert str(problem.value).startswith(f"{house.path}: cannot be read: ")
+
+
+SNIPPETS = [
+    *("\n", " ", "  ", "\t", ":", "- ", "-", "[", "]", "{", "}", ",", "'", '"', "|", ">", "?"),
+    *("&a ", "*a", "!x ", "!!set ", "%", "@", "~", "<<: ", "#", "---\n", "0", "1", "-1", "1e9"),
+    *("house", "meters", "file:", "env:", "serial:", "\0", "\x07", "é", "🙂", "\ufeff", "\u2028"),
+]
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    edits=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(SNIPPETS)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_text_is_a_config_or_a_config_error_of_one_line(
+    house: House, edits: list[tuple[float, int, str]]
+) -> None:
+    (house.folder / "maps").mkdir(exist_ok=True)
+    (house.folder / "maps" / "mine.yaml").write_text(TINY_MAP)
+    text = "maps: maps\n" + changed("obis_plain", "mine")
+    for place, removed, snippet in edits:
+        at = int(place * len(text))
+        text = text[:at] + snippet + text[at + removed :]
+    try:
+        said = house.read(text).file
+    except ConfigError as problem:
+        said = str(problem)
+    assert said.startswith(str(house.folder))
+    assert "\n" not in said
+
+
+# --- keys -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        HEX,
+        HEX.lower(),
+        f"'{HEX}'",
+        "00 11 22 33 44 55 66 77 88 99 AA BB CC DD EE FF",
+        "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF",
+        f"0x{HEX}",
+        HEX.encode().hex(),
+    ],
+)
+def test_a_key_may_stand_in_the_config_with_a_warning_that_says_where(
+    house: House, written: str
+) -> None:
+    config = house.read(with_key(written))
+    assert config.meters["house"].key == KEY
+    assert config.warnings == [
+        f"{house.path}:4:10: a key stands in the config: move it to a file, key: file:house.key"
+    ]
+
+
+def test_an_auth_key_in_the_config_is_warned_about_too(house: House) -> None:
+    house.key_file(HEX.encode())
+    config = house.read(with_key(f"file:house.key\n    auth_key: {HEX}"))
+    assert [warning.partition(": ")[0] for warning in config.warnings] == [f"{house.path}:5:15"]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "  \n\n"])
+def test_a_key_file_stands_beside_the_config_and_needs_no_warning(house: House, end: str) -> None:
+    house.key_file(f"{HEX}{end}".encode())
+    config = house.read(with_key("file:house.key"))
+    assert config.meters["house"].key == KEY
+    assert config.warnings == []
+
+
+def test_a_key_file_may_be_anywhere(house: House, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = House(tmp_path_factory.mktemp("keys")).key_file(HEX.encode(), 0o400)
+    assert house.read(with_key(f"file:{path}")).meters["house"].key == KEY
+
+
+def test_a_key_may_come_from_the_environment(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOUSE_KEY", HEX)
+    config = house.read(with_key("env:HOUSE_KEY"))
+    assert config.meters["house"].key == KEY
+    assert config.warnings == []
+    assert read_key_variable("HOUSE_KEY") == KEY
+
+
+RULE = (
+    "a key has 32 hex digits (spaces, colons, dashes and 0x are allowed), or 16 characters, "
+    "or 64 hex digits that spell the 32"
+)
+
+
+def test_a_key_of_a_wrong_length_is_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = HEX[:30]
+    assert house.refusal(with_key(short)) == f"4:10: key has 30 hex digits; {RULE}"
+    path = house.key_file(short.encode())
+    expected = f"4:10: key file {path}: key has 30 hex digits; {RULE}"
+    assert house.refusal(with_key("file:house.key")) == expected
+    monkeypatch.setenv("HOUSE_KEY", short)
+    expected = f"4:10: environment variable HOUSE_KEY: key has 30 hex digits; {RULE}"
+    assert house.refusal(with_key("env:HOUSE_KEY")) == expected
+
+
+@pytest.mark.parametrize("written", ["", "''", "~"])
+def test_a_key_that_is_nothing_is_refused(house: House, written: str) -> None:
+    assert house.refusal(with_key(written)).startswith("4:")
+
+
+def test_an_empty_key_file_is_refused(house: House) -> None:
+    path = house.key_file(b"\n")
+    assert house.refusal(with_key("file:house.key")) == f"4:10: key file {path}: key is empty"
+
+
+def test_a_missing_key_file_is_named(house: House) -> None:
+    expected = f"4:10: key file {house.folder / 'house.key'} does not exist"
+    assert house.refusal(with_key("file:house.key")) == expected
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601, 0o610, 0o622])
+def test_a_key_file_that_others_can_reach_says_how_to_close_it(house: House, mode: int) -> None:
+    path = house.key_file(HEX.encode(), mode)
+    expected = f"4:10: key file {path} can be read by others: chmod 600 {path}"
+    assert house.refusal(with_key("file:house.key")) == expected
+    path.chmod(0o600)
+    assert house.read(with_key("file:house.key")).meters["house"].key == KEY
+
+
+def test_a_key_file_of_raw_bytes_says_how_to_write_it(house: House) -> None:
+    path = house.key_file(bytes(range(0xF0, 0x100)))
+    expected = f"4:10: key file {path} is no text: write the key as 32 hex digits"
+    assert house.refusal(with_key("file:house.key")) == expected
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_folder_is_no_key_file_and_nobody_is_told_to_close_it(house: House, mode: int) -> None:
+    folder = house.folder / "keys"
+    folder.mkdir()
+    folder.chmod(mode)
+    expected = f"4:10: key file {folder} cannot be read: Is a directory"
+    assert house.refusal(with_key("file:keys")) == expected
+
+
+def test_a_variable_that_is_not_set_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOUSE_KEY", raising=False)
+    expected = "4:10: environment variable HOUSE_KEY is not set"
+    assert house.refusal(with_key("env:HOUSE_KEY")) == expected
+
+
+def test_a_key_file_and_a_variable_are_read_without_a_config_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_key_file(house.key_file(HEX.encode())) == KEY
+    with pytest.raises(ConfigError, match="can be read by others: chmod 600 "):
+        read_key_file(house.key_file(HEX.encode(), 0o644))
+    monkeypatch.setenv("HOUSE_KEY", "short")
+    with pytest.raises(ConfigError, match=r"^environment variable HOUSE_KEY: key has 5 "):
+        read_key_variable("HOUSE_KEY")
+
+
+@pytest.mark.parametrize("written", ["credential:house", "File:my_house.key", "ENV:THE_HOUSE_KEY"])
+def test_a_mistyped_way_to_a_key_is_not_taken_for_a_key(house: House, written: str) -> None:
+    # The first two have 16 and 17 characters; any 16 characters are a key.
+    assert house.refusal(with_key(written)).startswith("4:10: ")
+
+
+# --- a key is never shown -------------------------------------------------------------------
+
+SECRETS = {
+    "hex": "8C1F0A77E2B94D3566D0F1A2B3C4D5E6",
+    "hex, small": "8c1f0a77e2b94d3566d0f1a2b3c4d5e6",
+    "spaces": "8C 1F 0A 77 E2 B9 4D 35 66 D0 F1 A2 B3 C4 D5 E6",
+    "colons": "8C:1F:0A:77:E2:B9:4D:35:66:D0:F1:A2:B3:C4:D5:E6",
+    "characters": "Tr0ub4dor&3xyzzy",
+    "hex of hex": b"8C1F0A77E2B94D3566D0F1A2B3C4D5E6".hex(),
+}
+# What is wrong with each of them, and still as secret.
+SPOILED: dict[str, Callable[[str], str]] = {
+    "too short": lambda secret: secret[:-1],
+    "too long": lambda secret: secret + "7",
+    "with a letter that is no digit": lambda secret: secret[:-2] + "Gx" + secret[-1],
+}
+
+
+def fragments(secret: str) -> Iterator[str]:
+    """All pieces of a secret that tell something of it: six characters and more."""
+    octets = Key.parse(secret).octets if is_key(secret) else b""
+    for form in (secret, secret.replace(" ", "").replace(":", ""), octets.hex(), repr(octets)):
+        yield from (form[start : start + 6].lower() for start in range(len(form) - 5))
+    if octets:
+        yield base64.b64encode(octets).decode()[:6].lower()
+
+
+def is_key(text: str) -> bool:
+    try:
+        Key.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def shows(text: str, secret: str) -> bool:
+    return any(piece in text.lower() for piece in fragments(secret))
+
+
+def all_said(error: BaseException) -> str:
+    """An error with its traceback and all that it came from."""
+    said = "".join(traceback.format_exception(error))
+    link: BaseException | None = error
+    while link is not None:
+        said += f"{link!r} {link} {link.args}"
+        link = link.__cause__ or link.__context__
+    return said
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_warning_and_no_repr_shows_a_key(
+    house: House, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOUSE_KEY", secret)
+    house.key_file(secret.encode())
+    for written in (f'"{secret}"', "file:house.key", "env:HOUSE_KEY"):
+        config = house.read(with_key(f"{written}\n    auth_key: {written}"))
+        assert config.meters["house"].key == Key.parse(secret)
+        for shown in (repr(config.warnings), repr(config.meters), repr(config.meters["house"])):
+            assert not shows(shown, secret)
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_error_about_a_key_shows_it(
+    house: House, secret: str, spoil: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = spoil(secret)
+    assert not is_key(wrong)
+    monkeypatch.setenv("HOUSE_KEY", wrong)
+    house.key_file(wrong.encode())
+    for written in (f'"{wrong}"', "file:house.key", "env:HOUSE_KEY"):
+        assert not shows(all_said(house.error(with_key(written))), wrong)
+
+
+KEY_AS = "SECRET"
+SLIPS = {
+    "a list": with_key(f'["{KEY_AS}"]'),
+    "a mapping": with_key(f'{{hex: "{KEY_AS}"}}'),
+    "a missing colon": changed("kaifa-ma309m\n", f'kaifa-ma309m\n    key "{KEY_AS}"\n'),
+    "a missing quote": with_key(f'"{KEY_AS}'),
+    "a quote too many": with_key(f'"{KEY_AS}""'),
+    "a tab": changed("kaifa-ma309m\n", f'kaifa-ma309m\n\tkey: "{KEY_AS}"\n'),
+    "a wrong word": changed("kaifa-ma309m\n", f'kaifa-ma309m\n    kye: "{KEY_AS}"\n'),
+    "at the top": f'key: "{KEY_AS}"\n{CONFIG}',
+    "among the meters": changed("kaifa-ma309m\n", f'kaifa-ma309m\n  key: "{KEY_AS}"\n'),
+    "in a listener": CONFIG + f'    key: "{KEY_AS}"\n',
+    "as a file's name": with_key(f'"file:{KEY_AS}"'),
+    "as a variable's name": with_key(f'"env:{KEY_AS}"'),
+}
+
+
+@pytest.mark.parametrize("text", SLIPS.values(), ids=SLIPS)
+def test_no_error_shows_a_key_that_stands_where_it_should_not(house: House, text: str) -> None:
+    for secret in SECRETS.values():
+        assert not shows(str(house.error(text.replace(KEY_AS, secret))), secret)
+
+
+@pytest.mark.parametrize(
+    "secret", ["*abcdefghijklmno", "!abcdef!ghijklmn", "&abcdefghijklmno", "@abcdefghijklmno"]
+)
+def test_no_error_shows_an_unquoted_key_that_yaml_takes_for_something_else(
+    house: House, secret: str
+) -> None:
+    assert is_key(secret)
+    assert not shows(str(house.error(with_key(secret))), secret)
+
+
+def test_a_key_file_that_the_service_may_not_read_is_named(house: House) -> None:
+    if os.getuid() == 0:
+        pytest.skip("root may read every file")
+    path = house.key_file(HEX.encode(), 0o000)
+    expected = f"4:10: key file {path} cannot be read: Permission denied"
+    assert house.refusal(with_key("file:house.key")) == expected

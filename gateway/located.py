@@ -128,7 +128,8 @@ def load(text: str, file: str) -> Located:
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
         # A key without quotes may look like a name to YAML: *name, !name!
-        what = _NAME_IN_PROBLEM.sub(r"\1: a value that starts with * & or ! needs quotes", problem.problem or "this is no YAML")
+        hint = r"\1: a value that starts with * & or ! needs quotes"
+        what = _NAME_IN_PROBLEM.sub(hint, problem.problem or "this is no YAML")
         if what.startswith("but "):  # the second half of a sentence
             what = f"{problem.context}, {what}"
         raise ConfigError(f"{_place(file, mark)}: {what}") from None

@@ -580,6 +580,17 @@ def test_a_key_may_come_from_the_environment(house: House, monkeypatch: pytest.M
     assert read_key_variable("HOUSE_KEY") == KEY
 
 
+def test_a_name_of_16_characters_is_a_name_and_no_key(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, variable = "house_meter1.key", "HOUSE_METER1_KEY"
+    assert len(file) == len(variable) == 16
+    house.key_file(HEX.encode(), name=file)
+    monkeypatch.setenv(variable, HEX)
+    assert house.read(with_key(f"file:{file}")).meters["house"].key == KEY
+    assert house.read(with_key(f"env:{variable}")).meters["house"].key == KEY
+
+
 RULE = (
     "a key has 32 hex digits (spaces, colons, dashes and 0x are allowed), or 16 characters, "
     "or 64 hex digits that spell the 32"
@@ -634,6 +645,12 @@ def test_a_folder_is_no_key_file_and_nobody_is_told_to_close_it(house: House, mo
     folder.chmod(mode)
     expected = f"4:10: key file {folder} cannot be read: Is a directory"
     assert house.refusal(with_key("file:keys")) == expected
+
+
+def test_a_key_file_behind_what_is_no_folder_is_named(house: House) -> None:
+    house.key_file(HEX.encode())
+    expected = f"4:10: key file {house.folder}/house.key/x cannot be read: Not a directory"
+    assert house.refusal(with_key("file:house.key/x")) == expected
 
 
 def test_a_variable_that_is_not_set_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -746,8 +763,6 @@ SLIPS = {
     "at the top": f'key: "{KEY_AS}"\n{CONFIG}',
     "among the meters": changed("kaifa-ma309m\n", f'kaifa-ma309m\n  key: "{KEY_AS}"\n'),
     "in a listener": CONFIG + f'    key: "{KEY_AS}"\n',
-    "as a file's name": with_key(f'"file:{KEY_AS}"'),
-    "as a variable's name": with_key(f'"env:{KEY_AS}"'),
 }
 
 
@@ -755,6 +770,13 @@ SLIPS = {
 def test_no_error_shows_a_key_that_stands_where_it_should_not(house: House, text: str) -> None:
     for secret in SECRETS.values():
         assert not shows(str(house.error(text.replace(KEY_AS, secret))), secret)
+
+
+@pytest.mark.parametrize("kind", ["file", "env"])
+def test_no_error_shows_hex_digits_that_stand_where_a_name_should(house: House, kind: str) -> None:
+    for secret in SECRETS.values():
+        if secret != SECRETS["characters"]:  # that could as well be a name
+            assert not shows(str(house.error(with_key(f'"{kind}:{secret}"'))), secret)
 
 
 @pytest.mark.parametrize(

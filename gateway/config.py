@@ -13,6 +13,7 @@ from gateway.located import ConfigError, Located, load, nearest
 from gateway.registers import RegisterMap
 from gateway.sources import Source, SourceAddress, open_source
 from gateway.telegram import Key
+from gateway.telegram.ciphering import KEY_BYTES
 
 DEFAULT_HOLD_S = 15.0
 DEFAULT_HOST = "127.0.0.1"
@@ -98,7 +99,15 @@ class _Reader:
         meters = {name.text(): self._meter(name, m) for name, m in words["meters"].entries()}
         if not meters:
             raise words["meters"].error("at least one meter is needed")
-        listeners = [self._listener(item, meters) for item in words["listeners"].items()]
+        listeners: list[ListenerConfig] = []
+        for item in words["listeners"].items():
+            listener = self._listener(item, meters)
+            taken = [(each.host, each.port) for each in listeners if each.port]
+            if (listener.host, listener.port) in taken:
+                raise item.error(f"{listener.host}:{listener.port} comes twice")
+            listeners.append(listener)
+        if not listeners:
+            raise words["listeners"].error("at least one listener is needed")
         return Config(self._file, self._maps_folder, meters, listeners, self._warnings)
 
     def _meter(self, name: Located, meter: Located) -> MeterConfig:
@@ -127,7 +136,7 @@ class _Reader:
     def _key(self, written: Located) -> Key:
         """Read a key from file:PATH, env:NAME, or as it stands (with a warning)."""
         kind, colon, name = written.text().partition(":")
-        if colon and _is_key(name):
+        if colon and _is_hex_key(name):
             raise written.error(f"what stands behind {kind}: is a key, not a name")
         if colon and kind.lower() in ("file", "env", "credential") and kind not in ("file", "env"):
             raise written.error(f"{kind!r} is no way to a key; there are file:PATH and env:NAME")
@@ -156,9 +165,9 @@ class _Reader:
         any_unit = self._unit(words["any"], meters) if "any" in words else None
         if not units and any_unit is None:
             raise item.error("a listener serves 'units' by id, or 'any'")
-        allow = (
-            [_network(network) for network in words["allow"].items()] if "allow" in words else []
-        )
+        allow = [_network(each) for each in words["allow"].items()] if "allow" in words else []
+        if "allow" in words and not allow:
+            raise words["allow"].error("an empty list lets nobody connect; leave it out for all")
         return ListenerConfig(host, port, allow, units, any_unit, words["tcp"].where)
 
     def _unit(self, unit: Located, meters: Mapping[str, MeterConfig]) -> UnitConfig:
@@ -173,12 +182,12 @@ class _Reader:
         return UnitConfig(meter, name, self._maps[name])
 
 
-def _is_key(text: str) -> bool:
+def _is_hex_key(text: str) -> bool:
     try:
         Key.parse(text)
     except ValueError:
         return False
-    return True
+    return len(text) > KEY_BYTES  # any 16 characters may be a key, and a name as well
 
 
 def read_key_file(path: Path) -> Key:
@@ -216,7 +225,7 @@ def _endpoint(written: Located) -> tuple[str, int]:
     """Read 127.0.0.1:5020, [::1]:5020, or 5020 alone, which is only for this machine."""
     host, _, port = written.text().rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or DEFAULT_HOST
-    if not (port.isdecimal() and int(port) <= 0xFFFF):
+    if not (port.isdecimal() and len(port) <= 5 and int(port) <= 0xFFFF):
         raise written.error(f"{written.text()!r} is no address; one looks like 0.0.0.0:502")
     return host, int(port)
 

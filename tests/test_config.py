@@ -394,6 +394,22 @@ MISTAKES = {
         changed("127.0.0.1:5020", "127.0.0.1:65536"),
         "5:10: '127.0.0.1:65536' is no address; one looks like 0.0.0.0:502",
     ),
+    "a port of thousands of digits": (
+        changed("127.0.0.1:5020", "127.0.0.1:" + 5000 * "9"),
+        f"5:10: '127.0.0.1:{5000 * '9'}' is no address; one looks like 0.0.0.0:502",
+    ),
+    "an empty list of networks": (
+        changed("127.0.0.1:5020\n", "127.0.0.1:5020\n    allow: []\n"),
+        "6:12: an empty list lets nobody connect; leave it out for all",
+    ),
+    "an address twice": (
+        CONFIG + "  - tcp: 5020\n    any: {meter: house, map: obis_plain}\n",
+        "8:5: 127.0.0.1:5020 comes twice",
+    ),
+    "no listeners": (
+        CONFIG.partition("  - tcp")[0].replace("listeners:", "listeners: []"),
+        "4:12: at least one listener is needed",
+    ),
     "a port below 0": (
         changed("127.0.0.1:5020", "127.0.0.1:-1"),
         "5:10: '127.0.0.1:-1' is no address; one looks like 0.0.0.0:502",

@@ -19,6 +19,7 @@ from gateway.modbus.responder import Conversation, Responder
 log = logging.getLogger(__name__)
 
 READ_BYTES = 4096  # some 300 requests in one segment
+MAX_SAID = 1000  # different complaints that are remembered, so that each is said once
 
 Network = IPv4Network | IPv6Network
 # pymodbus wants a datastore of its own; no request ever reaches it.
@@ -36,7 +37,7 @@ class Listener(ModbusTcpServer):
         self.connections: set[Connection] = set()
         self.buffer = bytearray(READ_BYTES)
         self._allow = allow
-        self._refused: set[str] = set()
+        self._said: set[str] = set()
 
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
@@ -55,14 +56,20 @@ class Listener(ModbusTcpServer):
     def admits(self, host: str) -> bool:
         """Tell whether a client at `host` may connect; say so once if it may not."""
         # A client of a dual-stack socket shows its IPv4 address as ::ffff:a.b.c.d.
-        address = ip_address(host.split("%")[0])
+        address = ip_address(host)
         address = getattr(address, "ipv4_mapped", None) or address
         if not self._allow or any(address in network for network in self._allow):
             return True
-        if host not in self._refused:
-            self._refused.add(host)
-            log.warning("%s may not connect: 'allow' does not name it", address)
+        self.say_once(f"{address} may not connect: 'allow' does not name it")
         return False
+
+    def say_once(self, text: str) -> None:
+        """Log what a client does wrong, without letting it fill the log."""
+        if text not in self._said:
+            if len(self._said) >= MAX_SAID:
+                self._said.clear()
+            self._said.add(text)
+            log.warning("%s", text)
 
     def handle_new_connection(self) -> "Connection":  # type: ignore[override]
         """Give pymodbus' listening socket our own connections."""
@@ -104,7 +111,7 @@ class Connection(asyncio.BufferedProtocol):
         if replies:
             self._transport.write(replies)
         if self._conversation.is_broken:
-            log.warning("%s does not speak Modbus TCP, closed", self._host)
+            self._listener.say_once(f"{self._host} does not speak Modbus TCP, closed")
             self._transport.close()
 
     def pause_writing(self) -> None:

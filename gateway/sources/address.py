@@ -14,6 +14,8 @@ KINDS: Mapping[str, str] = {
     "simulator": "simulator:kaifa-ma309m",
 }
 
+MAX_DIGITS = 12
+
 
 @dataclass(frozen=True, slots=True)
 class SourceAddress:
@@ -37,9 +39,12 @@ class SourceAddress:
         if not target:
             raise ValueError(f"{text!r} names no {kind}; one looks like {KINDS[kind]}")
         try:
-            options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         except ValueError:
             raise ValueError(f"options look like ?name=value&name=value, not {query!r}") from None
+        options = dict(pairs)
+        if len(options) < len(pairs):
+            raise ValueError(f"an option comes twice in {query!r}")
         return cls(text, kind, target, options)
 
     def allow(self, words: Collection[str]) -> None:
@@ -53,7 +58,7 @@ class SourceAddress:
         if word not in self.options:
             return default
         text = self.options[word]
-        if not text.isdecimal() or int(text) < lowest:
+        if not (text.isdecimal() and len(text) <= MAX_DIGITS and int(text) >= lowest):
             raise ValueError(f"{word} is a whole number from {lowest} on, not {text!r}")
         return int(text)
 

@@ -32,6 +32,8 @@ class RecordingSource:
 
     def trouble(self) -> str | None:
         """Return why the file cannot be read."""
+        if self.path.exists() and not self.path.is_file():
+            return f"{self.path} is no recording: a recording is a file"
         try:
             with self.path.open("rb"):
                 return None

@@ -106,7 +106,9 @@ def test_an_integer_option_is_a_whole_number_from_its_lowest_on() -> None:
     assert with_options(seed="0").integer("seed", None, lowest=0) == 0
 
 
-@pytest.mark.parametrize("text", ["", "49", "-50", "2400.0", "2400 ", "0x960", "fast", "²400"])
+@pytest.mark.parametrize(
+    "text", ["", "49", "-50", "2400.0", "2400 ", "0x960", "fast", "²400", "9" * 5000]
+)
 def test_a_wrong_integer_option_is_shown(text: str) -> None:
     expected = re.escape(f"baud is a whole number from 50 on, not {text!r}")
     with pytest.raises(ValueError, match=f"^{expected}$"):
@@ -126,3 +128,8 @@ def test_a_choice_option_is_one_of_its_words() -> None:
     assert with_options(parity="odd").choice("parity", words, "even") == "odd"
     with pytest.raises(ValueError, match=r"^parity is one of none, even, odd, not 'Even'$"):
         with_options(parity="Even").choice("parity", words, "even")
+
+
+def test_an_option_that_comes_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^an option comes twice in 'seed=1&seed=2'$"):
+        SourceAddress.parse("simulator:honeywell?seed=1&seed=2")

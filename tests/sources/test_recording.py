@@ -82,7 +82,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_recording(tmp_path: Path) -> None:
-    expected = f"{tmp_path} cannot be read: Is a directory"
+    expected = f"{tmp_path} is no recording: a recording is a file"
     assert RecordingSource(tmp_path).trouble() == expected
     with pytest.raises(SourceError) as problem:
         play(tmp_path)

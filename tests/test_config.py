@@ -406,7 +406,7 @@ MISTAKES = {
         CONFIG + "  - tcp: 5020\n    any: {meter: house, map: obis_plain}\n",
         "8:5: 127.0.0.1:5020 comes twice",
     ),
-    "no listeners": (
+    "an empty list of listeners": (
         CONFIG.partition("  - tcp")[0].replace("listeners:", "listeners: []"),
         "4:12: at least one listener is needed",
     ),

@@ -1,22 +1,20 @@
 """config.yaml → Config; every error says file, line, column and the nearest valid word."""
 
 import ipaddress
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway import map_library
 from gateway.duration import parse_duration
+from gateway.endpoint import parse_endpoint, show_endpoint
+from gateway.keys import is_hex_key, read_key_file, read_key_variable
 from gateway.located import ConfigError, Located, load, nearest
 from gateway.registers import RegisterMap
 from gateway.sources import Source, SourceAddress, open_source
 from gateway.telegram import Key
-from gateway.telegram.ciphering import KEY_BYTES
 
 DEFAULT_HOLD_S = 15.0
-DEFAULT_HOST = "127.0.0.1"
 # What a simulator encrypts with when its meter has no key of its own; it protects nothing.
 SIMULATOR_KEY = Key(bytes(range(16)))
 
@@ -72,11 +70,16 @@ class Config:
     def read(cls, path: Path) -> "Config":
         """Read a config file and all that it names: maps and keys. ConfigError if any is wrong."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
-            raise ConfigError(f"{path}: there is no such file; obisgate run FILE") from None
-        except (OSError, UnicodeDecodeError) as problem:
-            raise ConfigError(f"{path}: cannot be read: {problem}") from None
+            raise ConfigError(
+                f"{path}: there is no such file; name one behind the command"
+            ) from None
+        except UnicodeDecodeError as problem:
+            where = f"{path}: byte {problem.start}"
+            raise ConfigError(f"{where} is no UTF-8: save the file as UTF-8") from None
+        except OSError as problem:
+            raise ConfigError(f"{path}: cannot be read: {problem.strerror}") from None
         return _Reader(path).config(load(text, str(path)))
 
 
@@ -93,9 +96,7 @@ class _Reader:
     def config(self, root: Located) -> Config:
         words = root.mapping(("meters", "listeners", "maps"), required=("meters", "listeners"))
         if "maps" in words:
-            self._maps_folder = self._folder / words["maps"].text()
-            if not self._maps_folder.is_dir():
-                raise words["maps"].error(f"{self._maps_folder} is no folder")
+            self._maps_folder = self._folder_at(words["maps"])
         meters = {name.text(): self._meter(name, m) for name, m in words["meters"].entries()}
         if not meters:
             raise words["meters"].error("at least one meter is needed")
@@ -104,16 +105,28 @@ class _Reader:
             listener = self._listener(item, meters)
             taken = [(each.host, each.port) for each in listeners if each.port]
             if (listener.host, listener.port) in taken:
-                raise item.error(f"{listener.host}:{listener.port} comes twice")
+                where = show_endpoint(listener.host, listener.port)
+                raise item.error(f"{where} comes twice")
             listeners.append(listener)
         if not listeners:
             raise words["listeners"].error("at least one listener is needed")
         return Config(self._file, self._maps_folder, meters, listeners, self._warnings)
 
+    def _folder_at(self, written: Located) -> Path:
+        folder = self._folder / written.text()
+        try:
+            if written.text() and folder.is_dir():
+                return folder
+        except (OSError, ValueError):
+            pass
+        raise written.error(f"{folder} is no folder" if written.text() else "no folder is named")
+
     def _meter(self, name: Located, meter: Located) -> MeterConfig:
         words = meter.mapping(("source", "key", "auth_key", "hold"), required=("source",))
+        if not name.text().isprintable() or not name.text():
+            raise name.error("a meter's name has characters that can be seen")
         try:
-            address = SourceAddress.parse(words["source"].text())
+            address = SourceAddress.parse(words["source"].text(), self._folder)
         except ValueError as problem:
             raise words["source"].error(str(problem)) from None
         if "key" in words:
@@ -136,7 +149,7 @@ class _Reader:
     def _key(self, written: Located) -> Key:
         """Read a key from file:PATH, env:NAME, or as it stands (with a warning)."""
         kind, colon, name = written.text().partition(":")
-        if colon and _is_hex_key(name):
+        if colon and is_hex_key(name):
             raise written.error(f"what stands behind {kind}: is a key, not a name")
         if colon and kind.lower() in ("file", "env", "credential") and kind not in ("file", "env"):
             raise written.error(f"{kind!r} is no way to a key; there are file:PATH and env:NAME")
@@ -155,7 +168,10 @@ class _Reader:
 
     def _listener(self, item: Located, meters: Mapping[str, MeterConfig]) -> ListenerConfig:
         words = item.mapping(("tcp", "allow", "units", "any"), required=("tcp",))
-        host, port = _endpoint(words["tcp"])
+        try:
+            host, port = parse_endpoint(words["tcp"].text())
+        except ValueError as problem:
+            raise words["tcp"].error(str(problem)) from None
         units: dict[int, UnitConfig] = {}
         for unit_id, unit in words["units"].entries() if "units" in words else []:
             number = unit_id.integer(0, 255)
@@ -180,54 +196,6 @@ class _Reader:
                 raise words["map"].error(f"unknown map {name!r}{nearest(name, known)}")
             self._maps[name] = map_library.load(name, self._maps_folder)
         return UnitConfig(meter, name, self._maps[name])
-
-
-def _is_hex_key(text: str) -> bool:
-    try:
-        Key.parse(text)
-    except ValueError:
-        return False
-    return len(text) > KEY_BYTES  # any 16 characters may be a key, and a name as well
-
-
-def read_key_file(path: Path) -> Key:
-    """Read a key file; ConfigError or ValueError, without a byte of it, if that cannot be."""
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise ConfigError(f"key file {path} cannot be read: Is a directory")
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(f"key file {path} can be read by others: chmod 600 {path}")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"key file {path} does not exist") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"key file {path} is no text: write the key as 32 hex digits") from None
-    except OSError as problem:
-        raise ConfigError(f"key file {path} cannot be read: {problem.strerror}") from None
-    try:
-        return Key.parse(text)
-    except ValueError as problem:
-        raise ConfigError(f"key file {path}: {problem}") from None
-
-
-def read_key_variable(name: str) -> Key:
-    """Read a key from an environment variable; ConfigError, without a byte of it, if bad."""
-    if name not in os.environ:
-        raise ConfigError(f"environment variable {name} is not set")
-    try:
-        return Key.parse(os.environ[name])
-    except ValueError as problem:
-        raise ConfigError(f"environment variable {name}: {problem}") from None
-
-
-def _endpoint(written: Located) -> tuple[str, int]:
-    """Read 127.0.0.1:5020, [::1]:5020, or 5020 alone, which is only for this machine."""
-    host, _, port = written.text().rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") or DEFAULT_HOST
-    if not (port.isdecimal() and len(port) <= 5 and int(port) <= 0xFFFF):
-        raise written.error(f"{written.text()!r} is no address; one looks like 0.0.0.0:502")
-    return host, int(port)
 
 
 def _network(written: Located) -> Network:

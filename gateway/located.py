@@ -8,11 +8,18 @@ from difflib import get_close_matches
 import yaml
 
 MAX_NUMBER_CHARACTERS = 40
+_LIKE_A_KEY = re.compile(r"(?i)(?:(?:0x)?[0-9a-f]{2}[\s:,;-]{0,2}){14,}[0-9a-f]?")
 _NAME_IN_PROBLEM = re.compile(r"(alias|anchor|tag handle) ['\"].*")
 
 
 class ConfigError(Exception):
-    """Something the user wrote, or where he pointed, is wrong; the text says where and what."""
+    """Something the user wrote, or where he pointed, is wrong; the text says where and what.
+
+    What looks like a key is left out of the text: one may stand in any wrong place.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(_LIKE_A_KEY.sub("(hidden: it looks like a key)", text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,25 @@
 import asyncio
 import errno
 import logging
+import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.config import Config, ListenerConfig, MeterConfig, UnitConfig
+from gateway.endpoint import show_endpoint
 from gateway.located import ConfigError
 from gateway.meter import Meter
 from gateway.modbus.responder import Responder, Unit
 from gateway.modbus.server import Listener
 from gateway.sources import keep_running
-from gateway.telegram import Decoder, Fault, Telegram
+from gateway.telegram import Decoder, Fault, Layer, Telegram
 
 log = logging.getLogger(__name__)
 
 ADDRESS_RETRY_S = 5.0
+FAULT_PAUSE_S = 10.0  # between two log lines about the same layer of the same meter
 
 Hear = Callable[[Meter, Telegram], None]
 
@@ -92,6 +96,8 @@ class _Watched:
         self._source = config.source
         self._tell = hear
         self._came = asyncio.Event()
+        self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
+        self._unsaid: Counter[Layer] = Counter()
 
     async def read(self) -> None:
         """Feed the meter from its source, for as long as that goes on."""
@@ -128,8 +134,19 @@ class _Watched:
             self._came.set()
             self._tell(self.meter, item)
         else:
-            fault = f"{item.layer} fault at byte {item.offset}: {item.reason}"
-            log.warning("%s: %s", self.meter.name, fault)
+            self._say(item)
+
+    def _say(self, fault: Fault) -> None:
+        """Log a fault, unless one of its layer was logged just before: noise comes in floods."""
+        now = time.monotonic()
+        if now - self._said.get(fault.layer, -FAULT_PAUSE_S) < FAULT_PAUSE_S:
+            self._unsaid[fault.layer] += 1
+            return
+        more = self._unsaid.pop(fault.layer, 0)
+        self._said[fault.layer] = now
+        text = f"{fault.layer} fault at byte {fault.offset}: {fault.reason}"
+        since = f" ({more} more since the last one that was shown)" if more else ""
+        log.warning("%s: %s%s", self.meter.name, text, since)
 
 
 async def _listen_later(config: ListenerConfig, listener: Listener) -> None:
@@ -147,7 +164,7 @@ async def _listen_later(config: ListenerConfig, listener: Listener) -> None:
 
 def _why_not(config: ListenerConfig, problem: OSError) -> str:
     """Return why a listener cannot be opened, and what to do."""
-    where = f"{config.host}:{config.port}"
+    where = show_endpoint(config.host, config.port)
     if problem.errno == errno.EADDRINUSE:
         return f"{where} is in use by another program: ss -ltnp 'sport = :{config.port}'"
     if problem.errno in (errno.EACCES, errno.EPERM):
@@ -155,4 +172,6 @@ def _why_not(config: ListenerConfig, problem: OSError) -> str:
             f"{where} needs the right to use ports below 1024: choose 5020, or "
             "sudo sysctl net.ipv4.ip_unprivileged_port_start=502"
         )
+    if isinstance(problem, socket.gaierror):
+        return f"{config.host!r} is no name or address of this machine: hostname -I lists them"
     return f"{where} cannot be opened: {problem.strerror or problem}"

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import SIMULATOR_KEY, Config, read_key_file, read_key_variable
+from gateway.config import SIMULATOR_KEY, Config
+from gateway.keys import read_key_file, read_key_variable
 from gateway.located import ConfigError
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import SerialSource
@@ -135,13 +136,18 @@ def test_the_smallest_config_has_these_defaults(house: House) -> None:
     [
         ("serial:/dev/ttyUSB0", SerialSource("/dev/ttyUSB0")),
         ("serial:/dev/x?baud=9600&parity=none", SerialSource("/dev/x", 9600, "none")),
-        ("recording:meter.bin", RecordingSource(Path("meter.bin"))),
+        ("recording:/tmp/meter.bin", RecordingSource(Path("/tmp/meter.bin"))),
         ("simulator:honeywell?seed=1", SimulatorSource("honeywell", KEY, None, 5.0, 1)),
     ],
 )
 def test_each_kind_of_source_is_configured(house: House, source: str, expected: object) -> None:
     text = with_key(HEX).replace("simulator:kaifa-ma309m", source)
     assert house.read(text).meters["house"].source == expected
+
+
+def test_a_recording_is_looked_for_where_the_config_stands(house: House) -> None:
+    text = with_key(HEX).replace("simulator:kaifa-ma309m", "recording:meter.bin")
+    assert house.read(text).meters["house"].source == RecordingSource(house.folder / "meter.bin")
 
 
 def test_an_auth_key_reaches_the_simulator(house: House) -> None:
@@ -396,7 +402,8 @@ MISTAKES = {
     ),
     "a port of thousands of digits": (
         changed("127.0.0.1:5020", "127.0.0.1:" + 5000 * "9"),
-        f"5:10: '127.0.0.1:{5000 * '9'}' is no address; one looks like 0.0.0.0:502",
+        "5:10: '127.0.0.1:(hidden: it looks like a key)…' is no address; "
+        "one looks like 0.0.0.0:502",
     ),
     "an empty list of networks": (
         changed("127.0.0.1:5020\n", "127.0.0.1:5020\n    allow: []\n"),
@@ -492,7 +499,7 @@ def test_a_missing_config_is_said_with_how_to_name_one(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     with pytest.raises(ConfigError) as problem:
         Config.read(path)
-    assert str(problem.value) == f"{path}: there is no such file; obisgate run FILE"
+    assert str(problem.value) == f"{path}: there is no such file; name one behind the command"
 
 
 def test_a_folder_is_no_config(tmp_path: Path) -> None:
@@ -505,7 +512,14 @@ def test_a_config_that_is_no_text_is_named(house: House) -> None:
     house.path.write_bytes(b"meters: \xff\n")
     with pytest.raises(ConfigError) as problem:
         Config.read(house.path)
-    assert str(problem.value).startswith(f"{house.path}: cannot be read: ")
+    expected = f"{house.path}: byte 8 is no UTF-8: save the file as UTF-8"
+    assert str(problem.value) == expected
+
+
+def test_a_byte_order_mark_is_no_part_of_a_config_nor_of_a_key(house: House) -> None:
+    house.key_file(b"\xef\xbb\xbf" + HEX.encode())
+    house.path.write_bytes(b"\xef\xbb\xbf" + with_key("file:house.key").encode())
+    assert Config.read(house.path).meters["house"].key == KEY
 
 
 SNIPPETS = [
@@ -785,6 +799,23 @@ SLIPS = {
 @pytest.mark.parametrize("text", SLIPS.values(), ids=SLIPS)
 def test_no_error_shows_a_key_that_stands_where_it_should_not(house: House, text: str) -> None:
     for secret in SECRETS.values():
+        assert not shows(str(house.error(text.replace(KEY_AS, secret))), secret)
+
+
+WORDS_THAT_ERRORS_SHOW = {
+    "a source": changed("simulator:kaifa-ma309m", f'"{KEY_AS}"'),
+    "a map": changed("obis_plain", f'"{KEY_AS}"'),
+    "a meter": changed("meter: house", f'meter: "{KEY_AS}"'),
+    "an address": changed("127.0.0.1:5020", f'"{KEY_AS}"'),
+    "a word": changed("  - tcp", f'  - "{KEY_AS}": 1\n    tcp'),
+    "a duration": changed("kaifa-ma309m\n", f'kaifa-ma309m\n    hold: "{KEY_AS}"\n'),
+}
+
+
+@pytest.mark.parametrize("text", WORDS_THAT_ERRORS_SHOW.values(), ids=WORDS_THAT_ERRORS_SHOW)
+def test_no_error_about_a_word_shows_hex_digits_of_a_key(house: House, text: str) -> None:
+    # Sixteen characters cannot be told from a word; they are no key in these places.
+    for secret in [each for each in SECRETS.values() if len(each) > 16]:
         assert not shows(str(house.error(text.replace(KEY_AS, secret))), secret)
 
 

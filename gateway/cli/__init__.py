@@ -1,17 +1,42 @@
 """The command `obisgate`. Exit codes: 0 good, 1 found something wrong, 2 used wrongly."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
-from gateway import __version__
-from gateway.located import ConfigError
+from gateway.cli import streams
 
-USAGE_ERROR = 2
+FOUND_WRONG = 1
+USED_WRONGLY = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        streams.prepare()
+        code = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing may be flushed into the closed pipe.
+        streams.give_up_output()
+        return 0
+    except OSError as problem:
+        streams.give_up_output()
+        print(f"obisgate: {problem.filename or 'output'}: {problem.strerror}", file=sys.stderr)
+        return FOUND_WRONG
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    # Imported here, so that Ctrl-C while the libraries load ends as quietly as later.
+    from gateway import __version__
+    from gateway.cli import check, decode, maps, run, simulate
+    from gateway.located import ConfigError
+
     parser = argparse.ArgumentParser(
         prog="obisgate",
         description="Makes a smart meter look like the energy meter that an inverter knows.",
@@ -19,20 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"obisgate {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    # Imported here, so that Ctrl-C while the libraries load ends as quietly as later.
+    for command in (run, check, decode, maps, simulate):
+        command.add_to(commands)
+    options = parser.parse_args(arguments)
     try:
-        from gateway.cli import check, decode, maps, run, simulate
-
-        for command in (run, check, decode, maps, simulate):
-            command.add_to(commands)
-        options = parser.parse_args(arguments)
         return int(options.command(options))
     except ConfigError as problem:
         print(f"obisgate: {problem}", file=sys.stderr)
-        return USAGE_ERROR
-    except KeyboardInterrupt:
-        return 0
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing may be flushed into the closed pipe.
-        sys.stderr.close()
-        return 0
+        return USED_WRONGLY

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gateway.config import read_key_file, read_key_variable
+from gateway.keys import read_key_file, read_key_variable
 from gateway.telegram import Fault, Key, Telegram
 
 KEY_VARIABLE = "OBISGATE_KEY"

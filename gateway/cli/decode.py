@@ -1,6 +1,7 @@
 """obisgate decode: telegrams in, readings out."""
 
 import argparse
+import codecs
 import json
 import re
 import sys
@@ -19,10 +20,12 @@ from gateway.located import ConfigError
 from gateway.snapshot import QUANTITIES
 from gateway.snapshot.quantities import TEXTS
 from gateway.telegram import Decoder, Fault, Telegram
-from gateway.telegram.ciphering import GENERAL_GLO_CIPHERING, apdu_length
+from gateway.telegram.ciphering import GENERAL_GLO_CIPHERING, SYSTEM_TITLE_BYTES, apdu_length
+from gateway.telegram.mbus import Frame, FrameReader
 from gateway.telegram.obis import CLOCK
 
 CHUNK_BYTES = 65536
+APDU_START = bytes([GENERAL_GLO_CIPHERING, SYSTEM_TITLE_BYTES])
 _HEX_TEXT = re.compile(rb"(?i)(?:0x|[0-9a-f\s:,;-])*")
 _NOT_DIGITS = re.compile(r"(?i)0x|[^0-9a-f]")
 
@@ -69,13 +72,17 @@ def decode(options: argparse.Namespace) -> int:
 def _read(file: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as problem:
-        raise ConfigError(f"{file}: cannot be read: {problem.strerror}") from None
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or problem
+        raise ConfigError(f"{file}: cannot be read: {why}") from None
 
 
 def _octets(read: bytes) -> bytes:
     """Return the bytes that hex text spells; what is no hex text is binary and stays."""
+    read = read.removeprefix(codecs.BOM_UTF8)
     if not _HEX_TEXT.fullmatch(read):
+        if foreign := _almost_hex(read):
+            raise ConfigError(f"the input looks like hex text, but for {foreign}")
         return read
     digits = _NOT_DIGITS.sub("", read.decode("ascii"))
     if len(digits) % 2:
@@ -83,9 +90,19 @@ def _octets(read: bytes) -> bytes:
     return bytes.fromhex(digits)
 
 
+def _almost_hex(read: bytes) -> str | None:
+    """Return the first foreign character of what else would be hex text; None if it is none."""
+    # Of random bytes one in seven would do; in a telegram's hex text all but a slip do.
+    foreign = [octet for octet in read if not _HEX_TEXT.fullmatch(bytes([octet]))]
+    if len(foreign) > len(read) // 10:
+        return None
+    place = read.index(foreign[0])
+    return f"{chr(foreign[0])!r} at byte {place}"
+
+
 def _items(decoder: Decoder, octets: bytes) -> Iterator[Telegram | Fault]:
     """Decode a stream of frames, or APDUs one after the other if the input starts with one."""
-    if octets[:1] == bytes([GENERAL_GLO_CIPHERING]):
+    if octets[:2] == APDU_START and not _has_frames(octets):
         while octets:
             length = apdu_length(octets) or len(octets)
             yield decoder.decode_apdu(octets[:length], 0.0)
@@ -94,6 +111,11 @@ def _items(decoder: Decoder, octets: bytes) -> Iterator[Telegram | Fault]:
     for start in range(0, len(octets), CHUNK_BYTES):
         yield from decoder.feed(octets[start : start + CHUNK_BYTES], 0.0)
     yield from decoder.finish()
+
+
+def _has_frames(octets: bytes) -> bool:
+    reader = FrameReader()
+    return any(isinstance(item, Frame) for item in reader.feed(octets, 0.0) + reader.finish())
 
 
 def _print_json(item: Telegram | Fault) -> None:

@@ -25,6 +25,8 @@ def add_to(commands: Commands) -> None:
         actions, "show", show_map, "show one map as a table", "  obisgate maps show sunspec_213"
     )
     show.add_argument("name")
+    # Given before or behind "show"; behind it must not undo what was given before.
+    show.add_argument("--maps", type=Path, metavar="FOLDER", default=argparse.SUPPRESS)
 
 
 def list_maps(options: argparse.Namespace) -> int:

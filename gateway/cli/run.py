@@ -5,14 +5,18 @@ import asyncio
 import json
 import logging
 import signal
+import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 from gateway import __version__
 from gateway.cli.command import Commands, add_command, telegram_json
-from gateway.config import Config, UnitConfig
+from gateway.cli.streams import say
+from gateway.config import Config, ListenerConfig, UnitConfig
+from gateway.endpoint import LOOPBACK, show_endpoint
 from gateway.meter import Meter
 from gateway.registers import RegisterMap, Table
 from gateway.registers.mapfile import Register
@@ -52,27 +56,52 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; 0 after an orderly stop."""
+    stop = _StopSignal()
     show = _Json() if options.log_format == "json" else _Text()
     config = Config.read(options.config)
     logging.basicConfig(level=logging.INFO, handlers=[show.handler()])
+    # A log that cannot be written is no reason to stop serving, nor to print a traceback.
+    logging.raiseExceptions = False
     # Its own messages are about a datastore that nobody reads.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-    asyncio.run(_serve(config, show))
+    asyncio.run(_serve(config, show, stop))
     return 0
 
 
-async def _serve(config: Config, show: "_Text | _Json") -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+async def _serve(config: Config, show: "_Text | _Json", stop: "_StopSignal") -> None:
     service = Service(config, show.telegram)
     bound = await service.listen()
     show.start(config, bound)
     for warning in config.warnings:
         log.warning("%s", warning)
-    await service.run(stop)
+    await service.run(stop.event())
     show.stop()
+
+
+class _StopSignal:
+    """SIGINT and SIGTERM ask for a stop, from the first line of the command to its last.
+
+    asyncio's own handlers end with its loop: a second Ctrl-C would interrupt the end of the first.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._tell: Callable[[], object] | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._heard)
+
+    def event(self) -> asyncio.Event:
+        """Return an event of the running loop that is set by the signals."""
+        event, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._tell = lambda: loop.is_closed() or loop.call_soon_threadsafe(event.set)
+        if self._is_set:
+            event.set()
+        return event
+
+    def _heard(self, *_: object) -> None:
+        self._is_set = True
+        if self._tell:
+            self._tell()
 
 
 class _Text:
@@ -89,14 +118,14 @@ class _Text:
             lines.append(f"meter {name}: {meter.source.describe()}; waiting for its first telegram")
         for each in bound:
             lines += _listener_lines(each)
-        print("\n".join([*lines, "Ctrl-C stops."]), flush=True)
+        say("\n".join([*lines, "Ctrl-C stops."]))
 
     def telegram(self, meter: Meter, telegram: Telegram) -> None:
         if sys.stdout.isatty() and meter.snapshot:
-            print(telegram_line(meter, telegram), flush=True)
+            say(telegram_line(meter, telegram))
 
     def stop(self) -> None:
-        print("stopped", flush=True)
+        say("stopped")
 
 
 class _Json:
@@ -173,18 +202,27 @@ def _units(bound: Bound) -> dict[str, UnitConfig]:
 
 
 def _listener_lines(bound: Bound) -> list[str]:
-    host, port = bound.config.host, bound.port
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    if port is None:
-        return [f"listener {host}:{bound.config.port}: waiting for the address"]
+    config = bound.config
+    where = show_endpoint(config.host, bound.port or config.port)
+    if bound.port is None:
+        return [f"listener {where}: waiting for the address"]
     lines = [f"listener {where}, Modbus TCP"]
     units = _units(bound)
     for unit_id, unit in units.items():
         title = unit.register_map.title
         lines.append(f"  unit {unit_id}: meter {unit.meter} as {unit.map_name}, {title}")
     unit_id, unit = next(iter(units.items()))
-    lines += poll_lines(host, port, 1 if unit_id == "any" else int(unit_id), unit.register_map)
-    return lines
+    asked = 1 if unit_id == "any" else int(unit_id)
+    return lines + poll_lines(_reachable(config), bound.port, asked, unit.register_map)
+
+
+def _reachable(config: ListenerConfig) -> str:
+    """Return how a client names the listener's host: from here, unless `allow` keeps us out."""
+    host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(config.host, config.host)  # noqa: S104 - only read
+    is_loopback = host in (LOOPBACK, "::1")
+    if is_loopback and config.allow and not any(ip_address(host) in each for each in config.allow):
+        return socket.gethostname()
+    return host
 
 
 def poll_lines(host: str, port: int, unit_id: int, register_map: RegisterMap) -> list[str]:
@@ -196,9 +234,8 @@ def poll_lines(host: str, port: int, unit_id: int, register_map: RegisterMap) ->
     if register_map.word_order == "little":
         mbpoll_order = modpoll_order = ""
     table = 4 if Table.HOLDING in register.tables else 3
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound
     start = f"-m tcp -a {unit_id} -p {port} -t {table}{kind}"
-    end = f"-0 -r {register.address} -c 1 -1 {reachable}"
+    end = f"-0 -r {register.address} -c 1 -1 {host}"
     return [
         f"  {register.shows} ({register.step}) is read with",
         f"    mbpoll {start}{mbpoll_order} {end}",

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from gateway.cli.command import Commands, add_command, add_key_options, keys
 from gateway.config import SIMULATOR_KEY
+from gateway.endpoint import parse_endpoint, show_endpoint
 from gateway.located import ConfigError
 from gateway.simulator import MODELS
 from gateway.sources import SourceAddress
@@ -45,7 +46,11 @@ def simulate(options: argparse.Namespace) -> int:
         raise ConfigError("--at-once needs --count, and a file or standard output to write to")
     source = _source(options)
     if options.tcp:
-        asyncio.run(_serve(source, *_endpoint(options.tcp), options.count))
+        try:
+            host, port = parse_endpoint(options.tcp)
+        except ValueError as problem:
+            raise ConfigError(f"--tcp {problem}") from None
+        asyncio.run(_serve(source, host, port, options.count))
         return 0
     try:
         with _open(options.to) as out:
@@ -113,12 +118,6 @@ async def _serve(source: SimulatorSource, host: str, port: int, count: int | Non
         ) from None
     async with server:
         host, port = server.sockets[0].getsockname()[:2]
-        print(f"{source.describe()} on {host}:{port}; Ctrl-C stops", file=sys.stderr, flush=True)
+        where = show_endpoint(host, port)
+        print(f"{source.describe()} on {where}; Ctrl-C stops", file=sys.stderr, flush=True)
         await push_on_time(source.meter(), source.interval_s, deliver, count)
-
-
-def _endpoint(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 0xFFFF:
-        raise ConfigError(f"--tcp {text!r} is no address; one looks like 127.0.0.1:2400")
-    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -21,9 +21,31 @@ class _Live:
     """A register whose bytes depend on the snapshot, and the byte at which it lies."""
 
     start: int
+    register: Register
     content: Callable[[Numbers, Mapping[str, str]], bytes]
-    quantity: str | None
-    is_coarse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Coarse:
+    """Total and phase powers that a map shows in integers of `step_w` (> 1), within limits."""
+
+    step_w: int
+    lowest: float
+    highest: float
+
+    def split(self, numbers: Numbers) -> dict[str, int]:
+        """Return the phase powers in whole steps that sum to the total as the map shows it."""
+        phases = [name for name in _SPLIT if name in numbers]
+        if not phases:
+            return {}
+        steps = round(max(self.lowest, min(self.highest, numbers[_TOTAL] / self.step_w)))
+        parts = apportion(steps, [abs(round(numbers[name])) for name in phases])
+        return {name: part * self.step_w for name, part in zip(phases, parts, strict=True)}
+
+    def shows(self, register: Register) -> bool:
+        """Tell whether the register is one of the phase powers in steps."""
+        is_integer = register.type is not None and not register.type.is_float
+        return register.quantity in _SPLIT and is_integer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +66,14 @@ class RegisterMap:
     _template: bytes
     _live: Sequence[_Live]
     _ages: Sequence[_Live]
-    _coarse_exponent: int
+    _coarse: _Coarse | None
 
     @classmethod
     def parse(cls, text: str, name: str) -> "RegisterMap":
         """Compile the YAML of a map; `name` is the file name that a ConfigError shows."""
         written = mapfile.parse(text, name)
-        template, measured = bytearray(), bytearray()
-        coarse = _coarse_exponent(written.registers)
-        live: list[_Live] = []
-        ages: list[_Live] = []
-
-        def lay(registers: Sequence[Register], first: int, end: int) -> int:
-            """Append the words of `first … end-1`; return where they lie."""
-            word = len(measured)
-            template.extend(bytes(2 * (end - first)))
-            measured.extend(bytes(end - first))
-            for register in registers:
-                at = word + register.address - first
-                content = register.content
-                if isinstance(content, bytes):
-                    octets = content
-                else:
-                    octets = content({}, {})
-                    kind = ages if register.quantity == AGE.name else live
-                    kind.append(
-                        _Live(
-                            2 * at, content, register.quantity, coarse > 0 and _is_split(register)
-                        )
-                    )
-                template[2 * at : 2 * (at + register.words)] = octets
-                measured[at : at + register.words] = bytes([register.is_measured]) * register.words
-            return word
-
-        layout = Layout(_lay_spans(written, lay), _lay_exact(written, lay), bytes(measured))
+        words = _Words()
+        spans, exact = _lay_spans(written, words), _lay_exact(written, words)
         return cls(
             title=written.name,
             stale=written.stale,
@@ -85,11 +81,11 @@ class RegisterMap:
             registers=written.registers,
             sources=written.sources,
             notes=written.notes,
-            layout=layout,
-            _template=bytes(template),
-            _live=live,
-            _ages=ages,
-            _coarse_exponent=coarse,
+            layout=Layout(spans, exact, bytes(words.measured)),
+            _template=bytes(words.template),
+            _live=words.live,
+            _ages=words.ages,
+            _coarse=_coarse(written.registers),
         )
 
     def render(self, snapshot: Snapshot | None) -> Image:
@@ -97,12 +93,14 @@ class RegisterMap:
         if snapshot is None:
             return Image(self.layout, self._template)
         numbers = {name: value.number for name, value in snapshot.values.items()}
-        split = _coarse_split(numbers, 10**self._coarse_exponent) if self._coarse_exponent else {}
+        split = self._coarse.split(numbers) if self._coarse else {}
         octets = bytearray(self._template)
         for live in self._live:
-            if live.quantity and live.quantity not in numbers:
+            quantity = live.register.quantity
+            if quantity and quantity not in numbers:
                 continue  # the template shows that it is not available
-            content = live.content(split if live.is_coarse else numbers, snapshot.texts)
+            is_coarse = self._coarse is not None and self._coarse.shows(live.register)
+            content = live.content(split if is_coarse else numbers, snapshot.texts)
             octets[live.start : live.start + len(content)] = content
         return Image(self.layout, bytes(octets))
 
@@ -119,34 +117,57 @@ class RegisterMap:
         return bytes(patched)
 
 
-_Lay = Callable[[Sequence[Register], int, int], int]
+class _Words:
+    """The words of an image while they are laid out, one register after the other."""
+
+    def __init__(self) -> None:
+        self.template = bytearray()
+        self.measured = bytearray()
+        self.live: list[_Live] = []
+        self.ages: list[_Live] = []
+
+    def lay(self, registers: Iterable[Register], first: int, end: int) -> int:
+        """Append the words of addresses `first … end-1`; return where they lie."""
+        word = len(self.measured)
+        self.template += bytes(2 * (end - first))
+        self.measured += bytes(end - first)
+        for register in registers:
+            if not first <= register.address < end:
+                continue
+            at = word + register.address - first
+            octets = register.content
+            if not isinstance(octets, bytes):
+                kind = self.ages if register.quantity == AGE.name else self.live
+                kind.append(_Live(2 * at, register, octets))
+                octets = octets({}, {})
+            self.template[2 * at : 2 * at + len(octets)] = octets
+            self.measured[at : at + register.words] = bytes([register.is_measured]) * register.words
+        return word
 
 
-def _lay_spans(written: mapfile.MapFile, lay: _Lay) -> Mapping[Table, Sequence[Span]]:
+def _lay_spans(written: mapfile.MapFile, words: _Words) -> Mapping[Table, Sequence[Span]]:
     """Lay out each table's registers and zero ranges in runs without a gap."""
-    laid: dict[tuple[int, ...], Sequence[Span]] = {}
+    laid: list[tuple[object, Sequence[Span]]] = []
     spans: dict[Table, Sequence[Span]] = {}
     for table in Table:
         own = [r for r in written.registers if table in r.tables and not r.only_count]
-        zeros = written.zero_ranges if table in written.tables else []
+        zeros = [(a, b + 1) for a, b in written.zero_ranges if table in written.tables]
         # Tables that hold the same registers share their words.
-        same = (*map(id, own), len(zeros))
-        if same not in laid:
-            ranges = [(r.address, r.end) for r in own] + [(a, b + 1) for a, b in zeros]
-            laid[same] = [
-                Span(first, end, lay([r for r in own if first <= r.address < end], first, end))
-                for first, end in _merged(ranges)
-            ]
-        spans[table] = laid[same]
+        found = next((there for what, there in laid if what == (own, zeros)), None)
+        if found is None:
+            ranges = _merged([(r.address, r.end) for r in own] + zeros)
+            found = [Span(first, end, words.lay(own, first, end)) for first, end in ranges]
+            laid.append(((own, zeros), found))
+        spans[table] = found
     return MappingProxyType(spans)
 
 
-def _lay_exact(written: mapfile.MapFile, lay: _Lay) -> Mapping[tuple[Table, int, int], int]:
+def _lay_exact(written: mapfile.MapFile, words: _Words) -> Mapping[tuple[Table, int, int], int]:
     """Lay out the registers that answer only a read of just themselves."""
     found: dict[tuple[Table, int, int], int] = {}
     for register in written.registers:
         if register.only_count:
-            word = lay([register], register.address, register.end)
+            word = words.lay([register], register.address, register.end)
             found |= {(table, register.address, register.words): word for table in register.tables}
     return MappingProxyType(found)
 
@@ -162,28 +183,17 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _coarse_exponent(registers: Sequence[Register]) -> int:
-    """Return n if the map shows total and phase powers in integers of 10^n W, n > 0; else 0."""
+def _coarse(registers: Iterable[Register]) -> _Coarse | None:
+    """Return the steps of a map that shows total and phase powers in integers of 10^n W, n > 0."""
     found = {
-        r.quantity: r.exponent
-        for r in registers
-        if r.quantity in (_TOTAL, *_SPLIT) and r.type and not r.type.is_float
+        register.quantity: (register.exponent, register.type)
+        for register in registers
+        if register.quantity in (_TOTAL, *_SPLIT) and register.type and not register.type.is_float
     }
-    exponents = set(found.values())
-    return max(0, exponents.pop()) if len(found) == 4 and len(exponents) == 1 else 0
-
-
-def _coarse_split(numbers: Numbers, step_w: int) -> dict[str, int]:
-    """Return the phase powers in whole steps that sum to the total rounded to such steps."""
-    phases = [name for name in _SPLIT if name in numbers]
-    if not phases:
-        return {}
-    steps = round(numbers[_TOTAL] / step_w)
-    parts = apportion(steps, [abs(round(numbers[name])) for name in phases])
-    return {name: part * step_w for name, part in zip(phases, parts, strict=True)}
-
-
-def _is_split(register: Register) -> bool:
-    """Tell whether the register shows a phase's power in integers."""
-    is_integer = register.type is not None and not register.type.is_float
-    return register.quantity in _SPLIT and is_integer
+    kinds = set(found.values())
+    if len(found) < len((_TOTAL, *_SPLIT)) or len(kinds) > 1:
+        return None
+    exponent, register_type = kinds.pop()
+    if exponent <= 0:
+        return None
+    return _Coarse(10**exponent, register_type.lowest, register_type.highest)

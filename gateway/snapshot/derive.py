@@ -23,12 +23,14 @@ def derive(measured: Numbers) -> dict[str, int | float]:
         found["active_power_total"] = round(
             measured["active_power_import_total"] - measured["active_power_export_total"]
         )
-    found |= _powers(measured.get("power_factor_total"), found, voltages, currents)
-    if currents:
+    # A phase of which only U or only I came would be missing in every sum.
+    if voltages.keys() == currents.keys():
+        found |= _powers(measured.get("power_factor_total"), found, voltages, currents)
+    if currents and voltages.keys() <= currents.keys():
         found["current_total"] = sum(currents.values())
         found["current_avg"] = _mean(list(currents.values()))
-    if voltages:
-        found["voltage_ln_avg"] = _mean([volts for volts in voltages.values() if volts > 0])
+    if live := [volts for volts in voltages.values() if volts > 0]:
+        found["voltage_ln_avg"] = _mean(live)
     lines = {
         f"voltage_{line}": line_voltage(voltages[a], voltages[b])
         for line, a, b in LINES
@@ -70,7 +72,7 @@ def _powers(
 
     `sent_factor` is the power factor where the meter sends one; the phases then have it too.
     """
-    apparent = {phase: voltages[phase] * currents[phase] for phase in voltages if phase in currents}
+    apparent = {phase: voltages[phase] * currents[phase] for phase in voltages}
     if not apparent:
         return {}
     total_va = sum(apparent.values())
@@ -93,4 +95,4 @@ def _powers(
 
 
 def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers) if numbers else 0.0
+    return sum(numbers) / len(numbers)

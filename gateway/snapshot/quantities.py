@@ -55,7 +55,12 @@ _MEASURED: tuple[tuple[str, str, Obis, str], ...] = (
     ("energy_active_export_total", "Wh", _code(2, 8), "energy fed in"),
     ("energy_reactive_import_total", "varh", _code(3, 8), "reactive energy +R"),
     ("energy_reactive_export_total", "varh", _code(4, 8), "reactive energy -R"),
-    ("power_factor_total", "", _code(13, 7), "power factor; derived where it is not sent"),
+    (
+        "power_factor_total",
+        "",
+        _code(13, 7),
+        "power factor; where not sent derived, with the sign of the power",
+    ),
     ("meter_clock", "s", CLOCK, "the meter's clock, seconds since 1970-01-01 UTC"),
 )
 

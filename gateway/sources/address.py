@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from gateway.duration import parse_duration
@@ -27,8 +28,8 @@ class SourceAddress:
     options: Mapping[str, str]
 
     @classmethod
-    def parse(cls, text: str) -> "SourceAddress":
-        """Take the text apart."""
+    def parse(cls, text: str, folder: Path = Path()) -> "SourceAddress":
+        """Take the text apart; a recording's relative path starts in `folder`."""
         kind, colon, rest = text.partition(":")
         if kind not in KINDS or not colon:
             examples = ", ".join(KINDS.values())
@@ -42,6 +43,8 @@ class SourceAddress:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         except ValueError:
             raise ValueError(f"options look like ?name=value&name=value, not {query!r}") from None
+        if kind == "recording":
+            target = str(folder / target)
         options = dict(pairs)
         if len(options) < len(pairs):
             raise ValueError(f"an option comes twice in {query!r}")

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from gateway.sources.address import SourceAddress
 from gateway.sources.source import Deliver, SourceError
@@ -32,27 +31,24 @@ class RecordingSource:
 
     def trouble(self) -> str | None:
         """Return why the file cannot be read."""
-        if self.path.exists() and not self.path.is_file():
-            return f"{self.path} is no recording: a recording is a file"
         try:
+            if self.path.exists() and not self.path.is_file():
+                return f"{self.path} is no recording: a recording is a file"
             with self.path.open("rb"):
                 return None
-        except OSError as problem:
-            return f"{self.path} cannot be read: {problem.strerror}"
+        except (OSError, ValueError) as problem:
+            return f"{self.path} cannot be read: {getattr(problem, 'strerror', None) or problem}"
 
     async def run(self, deliver: Deliver, _opened: Callable[[], None]) -> None:
         """Deliver the file's bytes, once."""
         if trouble := self.trouble():
             raise SourceError(trouble)
         pause_s = CHUNK_BYTES * BITS_A_BYTE / self.baud if self.baud else 0.0
-        with self.path.open("rb") as recording:
-            while chunk := self._read(recording):
-                # The line is busy first, then the bytes are there.
-                await asyncio.sleep(pause_s)
-                deliver(chunk)
-
-    def _read(self, recording: BinaryIO) -> bytes:
         try:
-            return recording.read(CHUNK_BYTES)
+            with self.path.open("rb") as recording:
+                while chunk := recording.read(CHUNK_BYTES):
+                    # The line is busy first, then the bytes are there.
+                    await asyncio.sleep(pause_s)
+                    deliver(chunk)
         except OSError as problem:
             raise SourceError(f"{self.path} cannot be read: {problem.strerror}") from None

@@ -13,6 +13,8 @@ import serial_asyncio
 from gateway.sources.address import SourceAddress
 from gateway.sources.source import Deliver, SourceError
 
+TERMINALS = Path("/sys/class/tty")
+PSEUDO_TERMINALS = Path("/dev/pts")
 PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
 
@@ -28,6 +30,8 @@ class SerialSource:
     def parse(cls, address: SourceAddress) -> "SerialSource":
         """Read serial:/dev/ttyUSB0?baud=2400&parity=even; ValueError says what is wrong."""
         address.allow(("baud", "parity"))
+        if "://" in address.target or "\0" in address.target:
+            raise ValueError(f"{address.text!r} names no device; one looks like /dev/ttyUSB0")
         return cls(
             device=address.target,
             baud=address.integer("baud", 2400, lowest=50) or 2400,
@@ -40,11 +44,18 @@ class SerialSource:
 
     def trouble(self) -> str | None:
         """Return why the port cannot be opened, from its file alone."""
-        if not Path(self.device).exists():
-            return _cause(self.device, errno.ENOENT, "")
-        if not os.access(self.device, os.R_OK | os.W_OK):
-            return _cause(self.device, errno.EACCES, "")
-        return None
+        device = Path(self.device)
+        try:
+            if not device.exists():
+                return _cause(self.device, errno.ENOENT, "")
+            if not os.access(device, os.R_OK | os.W_OK):
+                return _cause(self.device, errno.EACCES, "")
+            # Opening it to ask would move its control lines.
+            real = device.resolve()
+            is_terminal = real.parent == PSEUDO_TERMINALS or (TERMINALS / real.name).exists()
+            return None if is_terminal else _cause(self.device, errno.ENOTTY, "")
+        except OSError as problem:
+            return _cause(self.device, problem.errno, str(problem))
 
     async def run(self, deliver: Deliver, opened: Callable[[], None]) -> None:
         """Read until the port breaks."""
@@ -76,7 +87,12 @@ class _Reader(asyncio.Protocol):
         self._lost = lost
 
     def data_received(self, data: bytes) -> None:
-        self._deliver(data)
+        try:
+            self._deliver(data)
+        except Exception as defect:
+            # asyncio would log it and go on; whoever runs the source is to hear of it.
+            if not self._lost.done():
+                self._lost.set_exception(defect)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():
@@ -100,10 +116,12 @@ def _cause(device: str, number: object, text: str) -> str:
             return f"{device} does not exist: is the adapter plugged in? ls -l /dev/serial/by-id"
         case errno.EACCES | errno.EPERM:
             group = _group_of(device)
+            if group == "root":
+                return f"{device} may not be read: it belongs to root alone; chgrp dialout {device}"
             return f"{device} may not be read: sudo usermod -aG {group} $USER, then log in again"
         case errno.EBUSY | errno.EAGAIN:
             return f"{device} is in use by another program: sudo fuser -v {device}"
-        case errno.ENOTTY:
+        case errno.ENOTTY | errno.EISDIR:
             return f"{device} is no serial port"
         case errno.EINVAL:
             return f"{device} refuses its baud rate or parity; ?parity=none if it has no parity"

@@ -136,9 +136,11 @@ def parse(apdu: bytes) -> Sealed | Fault:
 
 
 def apdu_length(octets: bytes) -> int | None:
-    """Return the length of the APDU at the start of `octets` by its own length field."""
+    """Return the length of the APDU at the start of `octets`; None if no whole one stands there."""
     decoded = _ber_length(octets, 2 + SYSTEM_TITLE_BYTES)
-    return None if decoded is None else sum(decoded)
+    if decoded is None or octets[1] != SYSTEM_TITLE_BYTES or sum(decoded) > len(octets):
+        return None
+    return sum(decoded)
 
 
 class Opener:

@@ -25,7 +25,7 @@ from gateway.telegram.obis import (
 )
 
 OBIS_BYTES = 6
-MAX_SCALER = 9
+MAX_SCALER = 3  # from thousandths to thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ def _number(obis: Obis, raw: int, scaler_unit: Element) -> Reading | Fault:
     if (expected := EXPECTED_UNITS.get(obis, unit)) != unit:
         reason = f"{obis} is in {unit or 'no unit'}, not in {expected or 'no unit'}"
         return Fault(Layer.LAYOUT, reason, scaler_unit.start)
+    if raw < 0 and obis in EXPECTED_UNITS and unit is not None:
+        return Fault(Layer.LAYOUT, f"{obis} is negative, {raw}", scaler_unit.start)
     # Division by a power of ten gives the float nearest to the decimal number that was sent.
     return Reading(raw / 10**-scaler if scaler < 0 else raw * 10**scaler, unit)
 

@@ -26,12 +26,13 @@ MAX_RUN_BYTES = 256
 class Frame:
     """A frame whose length, checksum and stop byte are good.
 
-    `content` is C to the last data byte; `offset` is where it starts in the stream; `received`
-    is the time at which the frame's last byte came.
+    `content` is C to the last data byte; `offset` is where it starts in the stream; `began` and
+    `received` are the times at which its first and its last byte came.
     """
 
     content: bytes
     offset: int
+    began: float
     received: float
 
 
@@ -96,25 +97,21 @@ class FrameReader:
         if not _is_header(buffer, start):
             return start + 1
         begin, end = self._offset + start, self._offset + _needed(buffer, start)
-        content = bytes(buffer[start + HEADER_BYTES : end - self._offset - TRAILER_BYTES])
-        trailer = buffer[start + HEADER_BYTES + len(content) : end - self._offset]
+        stop = end - self._offset
+        content = bytes(buffer[start + HEADER_BYTES : stop - TRAILER_BYTES])
+        trailer = bytes(buffer[start + HEADER_BYTES + len(content) : stop])
+        if fault := _flaw(content, trailer, begin, end):
+            # What starts inside a bad frame is most likely a piece of it, and is not told again.
+            if begin >= self._accounted:
+                self._report_run(found, begin)
+                found.append(fault)
+                self._accounted = min(end, self._offset + len(buffer))
+            return start + 1
         self._report_run(found, begin)
-        if len(trailer) < TRAILER_BYTES:
-            have = len(buffer) - start
-            reason = f"frame breaks off after {have} of {end - begin} bytes"
-            found.append(Fault(Layer.FRAME, reason, begin + have))
-        elif trailer[0] != (computed := checksum(content)):
-            reason = f"checksum 0x{trailer[0]:02x}, computed 0x{computed:02x}"
-            found.append(Fault(Layer.FRAME, reason, end - 2))
-        elif trailer[1] != STOP:
-            reason = f"frame ends with 0x{trailer[1]:02x}, not with 0x{STOP:02x}"
-            found.append(Fault(Layer.FRAME, reason, end - 1))
-        else:
-            found.append(Frame(content, begin, self._arrival_of(end)))
-            self._accounted = max(self._accounted, end)
-            return end - self._offset
-        self._accounted = max(self._accounted, min(end, self._offset + len(buffer)))
-        return start + 1
+        began, received = self._arrival_of(begin + 1), self._arrival_of(end)
+        found.append(Frame(content, begin, began, received))
+        self._accounted = max(self._accounted, end)
+        return stop
 
     def _arrival_of(self, end: int) -> float:
         """Return when the byte before stream offset `end` came."""
@@ -134,6 +131,21 @@ class FrameReader:
         reason = f"{count} byte{'s' if count > 1 else ''} outside all frames"
         found.append(Fault(Layer.FRAME, reason, self._accounted))
         self._accounted += count
+
+
+def _flaw(content: bytes, trailer: bytes, begin: int, end: int) -> Fault | None:
+    """Return what is wrong with the frame `begin … end-1`; None if nothing is."""
+    if len(trailer) < TRAILER_BYTES:
+        have = HEADER_BYTES + len(content) + len(trailer)
+        reason = f"frame breaks off after {have} of {end - begin} bytes"
+        return Fault(Layer.FRAME, reason, begin + have)
+    if trailer[0] != (computed := checksum(content)):
+        reason = f"checksum 0x{trailer[0]:02x}, computed 0x{computed:02x}"
+        return Fault(Layer.FRAME, reason, end - 2)
+    if trailer[1] != STOP:
+        reason = f"frame ends with 0x{trailer[1]:02x}, not with 0x{STOP:02x}"
+        return Fault(Layer.FRAME, reason, end - 1)
+    return None
 
 
 def _is_header(buffer: bytearray, start: int) -> bool:

@@ -52,7 +52,8 @@ UNITS: Mapping[int, str | None] = MappingProxyType(
 )
 
 # The unit in which each object of the meters' data model must come (operators' descriptions of
-# the customer interface: KSMWest and Netz NÖ push lists). Anything else is damage.
+# the customer interface: KSMWest and Netz NÖ push lists). Anything else is damage. What has a unit
+# here is never negative: directions have objects of their own.
 EXPECTED_UNITS: Mapping[Obis, str | None] = MappingProxyType(
     {
         Obis(1, 0, 32, 7, 0): "V",

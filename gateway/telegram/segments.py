@@ -21,7 +21,8 @@ MANAGEMENT_DEVICE = 0x01  # STSAP: the meter's management logical device
 CONSUMER_CLIENT = 0x67  # DTSAP: 103, the consumer information push client
 SEGMENT_HEADER_BYTES = 5
 MAX_APDU_BYTES = 2048  # four times the longest push seen (622 bytes)
-# The two frames of a telegram follow within 0.2 s plus 1.2 s on the wire; pushes are 5 s apart.
+# From the end of one frame to the start of the next: within a telegram some 0.2 s are seen,
+# between two telegrams 3 s and more.
 MAX_SEGMENT_GAP_S = 3.0
 
 
@@ -93,7 +94,7 @@ class Assembler:
         """Return why `frame` does not continue the APDU that waits; None if it does."""
         if sequence != len(self._pieces) & CI_SEQUENCE:
             return f"telegram breaks off after {self._count}: segment {sequence} follows"
-        gap_s = frame.received - self._last_received
+        gap_s = frame.began - self._last_received
         if gap_s > MAX_SEGMENT_GAP_S:
             return f"telegram breaks off after {self._count}: the next came {gap_s:.1f} s later"
         return None

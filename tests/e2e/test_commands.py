@@ -161,6 +161,27 @@ def test_decode_takes_a_bare_apdu(recorded: Path, key_file: str) -> None:
     assert json.loads(done.stdout)["readings"]["1-0:1.7.0.255"]["unit"] == "W"
 
 
+@pytest.mark.parametrize("first", [b"\xdb", b"\xdb\x08", b"\xdb\x08ABCDEFGH\x82\xff\xff"])
+def test_decode_finds_telegrams_behind_what_looks_like_an_apdu(
+    first: bytes, recorded: Path, key_file: str
+) -> None:
+    recorded.write_bytes(first + recorded.read_bytes())
+    done = obisgate("decode", "--key-file", key_file, "--format", "json", str(recorded))
+    assert done.stdout.count('"readings"') == 2
+
+
+def test_decode_says_which_character_is_no_hex(recorded: Path, key_file: str) -> None:
+    recorded.write_text(recorded.read_bytes().hex()[:40] + "O" + "00" * 20)
+    done = obisgate("decode", "--key-file", key_file, str(recorded))
+    assert done.returncode == 2
+    assert done.stderr == "obisgate: the input looks like hex text, but for 'O' at byte 40\n"
+
+
+def test_decode_takes_hex_text_with_a_byte_order_mark(recorded: Path, key_file: str) -> None:
+    recorded.write_bytes(b"\xef\xbb\xbf" + recorded.read_bytes().hex().encode())
+    assert obisgate("decode", "--key-file", key_file, str(recorded)).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -227,7 +248,8 @@ def test_simulate_sends_to_all_who_connect_to_its_port() -> None:
         (("honeywell", "--interval", "0"), "'0' is no duration"),
         (("honeywell", "--at-once"), "--at-once needs --count"),
         (("honeywell", "--count", "0"), "--count is at least 1"),
-        (("honeywell", "--tcp", "here"), "'here' is no address"),
+        (("honeywell", "--tcp", "here"), "--tcp 'here' is no address"),
+        (("honeywell", "--tcp", "127.0.0..1:1"), "--tcp '127.0.0..1:1' is no address"),
         (("honeywell", "--to", "/no/such/file"), "/no/such/file: cannot be written"),
     ],
 )
@@ -251,6 +273,40 @@ def test_output_into_a_closed_pipe_ends_quietly() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["maps >/dev/full", "simulate honeywell --count 1 --at-once >/dev/full"],
+)
+def test_full_disk_is_said_in_one_line(command: str) -> None:
+    done = subprocess.run(
+        f"{OBISGATE} {command}", shell=True, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["maps >&-", "decode <&-", "check >&- 2>&-", "maps <&- >&-"])
+def test_closed_streams_give_no_traceback(command: str, key: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"{OBISGATE} {command}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"OBISGATE_KEY": key},
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 1
+
+
+def test_narrow_character_set_is_no_obstacle() -> None:
+    done = obisgate("maps", "show", "sunspec_213", env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "U?I of L1" in done.stdout
+
+
 def test_maps_lists_the_shipped_maps_and_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "name: My PLC\ntables: [input]\nregisters:\n"
@@ -259,6 +315,11 @@ def test_maps_lists_the_shipped_maps_and_ones_own(tmp_path: Path) -> None:
     done = obisgate("maps", "--maps", str(tmp_path))
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert names == ["eastron_sdm630", "mine", "obis_plain", "sunspec_203", "sunspec_213"]
+    for arguments in (
+        ("maps", "show", "mine", "--maps", str(tmp_path)),
+        ("maps", "--maps", str(tmp_path), "show", "mine"),
+    ):
+        assert "My PLC" in obisgate(*arguments).stdout
 
 
 def test_maps_show_prints_a_table_with_notes_and_sources() -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,6 +155,99 @@ def test_signal_stops_it_in_order(number: int, start: Start, connect: Connect) -
         socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S)
 
 
+def test_second_signal_changes_nothing(start: Start) -> None:
+    running = start(served("simulator:kaifa-ma309m?interval=50ms", UNITS))
+    running.telegram()
+    for _ in range(20):
+        running.process.send_signal(signal.SIGINT)
+    assert running.stop() == ""
+
+
+def test_signal_while_it_starts_ends_it_quietly(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(served("simulator:kaifa-ma309m", UNITS))
+    with subprocess.Popen(
+        [OBISGATE, "run", config], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        # The command's own first act is to open its handlers: wait for it, not for a time.
+        while not handles(process.pid, signal.SIGTERM):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, errors) == (0, "")
+
+
+def handles(pid: int, number: int) -> bool:
+    """Tell whether a process has a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("output", ["| head -n 1", ">/dev/full", ">&-"])
+@pytest.mark.parametrize("options", ["", "--log-format json"])
+def test_it_serves_on_when_nobody_can_read_its_output(
+    output: str, options: str, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = tmp_path / "config.yaml"
+    text = served("simulator:kaifa-ma309m?interval=20ms", UNITS)
+    config.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+    command = f"{OBISGATE} run {config} {options} {output}"
+    errors = tmp_path / "errors"
+    with (
+        errors.open("w") as standard_error,
+        subprocess.Popen(
+            command, shell=True, stderr=standard_error, stdout=subprocess.DEVNULL, process_group=0
+        ) as process,
+    ):
+        try:
+            client = patient_client(port)
+            while client.exception(1, 40098, 2) is not None:
+                pass  # the first telegram comes
+            assert client.read(1, 40000, 2) == b"SunS"
+            client.close()
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=PATIENCE_S)
+    assert "Traceback" not in errors.read_text()
+    assert "Logging error" not in errors.read_text()
+
+
+def patient_client(port: int) -> Client:
+    """Connect as soon as somebody listens."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return Client(port)
+        except ConnectionRefusedError:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def test_flood_of_noise_is_told_in_few_lines(tmp_path: Path, start: Start) -> None:
+    (tmp_path / "noise.bin").write_bytes(bytes(range(1, 0x60)) * 2000)
+    running = start(served(f"recording:{tmp_path}/noise.bin", UNITS))
+    running.message("has ended")
+    faults = [event for event in running.seen if "fault" in event.get("message", "")]
+    assert 1 <= len(faults) < 10
+
+
+def test_line_to_copy_names_this_machine_where_loopback_is_not_allowed(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        SIMULATED
+        + "listeners: [{tcp: '0.0.0.0:0', allow: [192.0.2.0/24], "
+        + "any: {meter: house, map: obis_plain}}]\n"
+    )
+    with subprocess.Popen([OBISGATE, "run", config], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        line = next(text for text in process.stdout if " mbpoll " in text)
+        process.terminate()
+    assert line.split()[-1] == socket.gethostname()
+
+
 def test_no_key_byte_appears_in_any_output(line: Line, start: Start, key: str) -> None:
     running = start(on(line))
     running.message("is open")
@@ -237,7 +331,9 @@ def test_bad_config_ends_run_and_check_with_one_clear_line(case: str, tmp_path: 
 def test_no_config_at_all_says_how_to_name_one(tmp_path: Path) -> None:
     done = obisgate("run", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "obisgate: config.yaml: there is no such file; obisgate run FILE\n"
+    assert (
+        done.stderr == "obisgate: config.yaml: there is no such file; name one behind the command\n"
+    )
 
 
 def test_occupied_port_ends_run_and_leaves_nothing_half_started(tmp_path: Path) -> None:

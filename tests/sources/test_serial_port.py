@@ -199,7 +199,10 @@ def test_a_device_that_may_not_be_read_says_how_to_get_the_right(
     Path(terminal.path).chmod(0)
     group = Path(terminal.path).group()
     request.getfixturevalue("ordinary_user")
-    expected = f"{terminal.path} may not be read: sudo usermod -aG {group} $USER, then log in again"
+    remedy = f"sudo usermod -aG {group} $USER, then log in again"
+    if group == "root":
+        remedy = f"it belongs to root alone; chgrp dialout {terminal.path}"
+    expected = f"{terminal.path} may not be read: {remedy}"
     assert port(terminal.path).trouble() == expected
     assert refusal(port(terminal.path)) == expected
 

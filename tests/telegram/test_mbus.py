@@ -62,7 +62,7 @@ SHORT_CONTENT = bytes.fromhex("53ff100167")
 def test_a_whole_frame_is_given_at_once_with_its_content_place_and_time(count: int) -> None:
     content = bytes(n * 7 % 256 for n in range(count))
     reader = FrameReader()
-    assert reader.feed(long_frame(content), 12.5) == [Frame(content, 0, 12.5)]
+    assert reader.feed(long_frame(content), 12.5) == [Frame(content, 0, 12.5, 12.5)]
     assert reader.finish() == []
 
 
@@ -71,7 +71,7 @@ def test_a_length_too_short_for_a_segment_has_wrapped_at_256(wrapped: int) -> No
     content = bytes(255 - n % 256 for n in range(256 + wrapped))
     stream = long_frame(content)
     assert stream[1] == wrapped
-    assert read(stream) == [Frame(content, 0, 0.0)]
+    assert read(stream) == [Frame(content, 0, 0.0, 0.0)]
 
 
 def test_content_length_is_the_length_byte_from_five_bytes_on() -> None:
@@ -98,8 +98,8 @@ def test_start_stop_and_whole_headers_inside_the_content_are_content() -> None:
     content = SHORT_CONTENT + SHORT + b"\x68\xfa\xfa\x68\x16\x16\x68" + b"\x68" * 20 + b"\x16" * 20
     stream = long_frame(content) + SHORT
     assert read(stream) == [
-        Frame(content, 0, 0.0),
-        Frame(SHORT_CONTENT, len(stream) - len(SHORT), 0.0),
+        Frame(content, 0, 0.0, 0.0),
+        Frame(SHORT_CONTENT, len(stream) - len(SHORT), 0.0, 0.0),
     ]
 
 
@@ -132,7 +132,7 @@ def test_a_damaged_header_is_no_frame_and_its_bytes_are_one_run(index: int, chan
     damaged[index] ^= change
     assert read(bytes(damaged) + SHORT) == [
         frame_fault("11 bytes outside all frames", 0),
-        Frame(SHORT_CONTENT, 11, 0.0),
+        Frame(SHORT_CONTENT, 11, 0.0, 0.0),
     ]
 
 
@@ -148,9 +148,9 @@ def test_garbage_before_between_and_after_is_reported_once_each() -> None:
     stream = b"\1" * 7 + SHORT + b"\2" + SHORT + b"\3" * 255
     assert read(stream) == [
         frame_fault("7 bytes outside all frames", 0),
-        Frame(SHORT_CONTENT, 7, 0.0),
+        Frame(SHORT_CONTENT, 7, 0.0, 0.0),
         frame_fault("1 byte outside all frames", 18),
-        Frame(SHORT_CONTENT, 19, 0.0),
+        Frame(SHORT_CONTENT, 19, 0.0, 0.0),
         frame_fault("255 bytes outside all frames", 30),
     ]
 
@@ -158,7 +158,7 @@ def test_garbage_before_between_and_after_is_reported_once_each() -> None:
 def test_a_run_that_comes_byte_by_byte_is_reported_once() -> None:
     assert read(*[b"\x55"] * 40, SHORT) == [
         frame_fault("40 bytes outside all frames", 0),
-        Frame(SHORT_CONTENT, 40, 0.0),
+        Frame(SHORT_CONTENT, 40, 0.0, 0.0),
     ]
 
 
@@ -184,7 +184,7 @@ def test_no_byte_that_a_fault_stands_for_is_reported_again() -> None:
     found = read(b"\x68\x14\x14\x68" + SHORT + b"\x55" * 30)
     assert found[0].offset == 24
     assert found[1:] == [
-        Frame(SHORT_CONTENT, 4, 0.0),
+        Frame(SHORT_CONTENT, 4, 0.0, 0.0),
         frame_fault("19 bytes outside all frames", 26),
     ]
 
@@ -203,7 +203,7 @@ def test_a_header_that_breaks_off_does_not_hide_the_frame_behind_it(start: bytes
     reader = FrameReader()
     found = reader.feed(start + SHORT, 0.0)
     # Without waiting: the first bytes of the true frame show that the others were none.
-    assert frames_of(found) == [Frame(SHORT_CONTENT, len(start), 0.0)]
+    assert frames_of(found) == [Frame(SHORT_CONTENT, len(start), 0.0, 0.0)]
 
 
 def test_a_frame_inside_a_damaged_frame_is_found() -> None:
@@ -236,7 +236,7 @@ def test_after_finish_offsets_count_on_and_the_rest_is_forgotten() -> None:
     reader.feed(SHORT[:7], 0.0)
     assert len(reader.finish()) == 1
     assert reader.finish() == []
-    assert reader.feed(SHORT[7:] + SHORT, 0.0)[-1] == Frame(SHORT_CONTENT, 11, 0.0)
+    assert reader.feed(SHORT[7:] + SHORT, 0.0)[-1] == Frame(SHORT_CONTENT, 11, 0.0, 0.0)
 
 
 def test_received_is_the_time_of_the_frames_last_byte() -> None:
@@ -259,8 +259,8 @@ def test_a_frame_found_late_keeps_the_time_of_its_last_byte() -> None:
     assert reader.feed(SHORT[-1:], 3.0) == []
     assert reader.feed(SHORT, 4.0) == []
     assert reader.feed(bytes(300), 9.0)[1:3] == [
-        Frame(SHORT_CONTENT, 4, 3.0),
-        Frame(SHORT_CONTENT, 15, 4.0),
+        Frame(SHORT_CONTENT, 4, 1.0, 3.0),
+        Frame(SHORT_CONTENT, 15, 4.0, 4.0),
     ]
 
 

@@ -20,13 +20,15 @@ def segment(
     *,
     at: int = 0,
     when: float = 0.0,
+    lasts: float = 0.0,
     control: int = 0x53,
     address: int = 0xFF,
     source: int = 0x01,
     destination: int = 0x67,
 ) -> Frame:
-    """A frame at stream offset `at`, received at `when`."""
-    return Frame(bytes([control, address, ci, source, destination]) + data, at, when)
+    """A frame at stream offset `at` that began at `when` and took `lasts` seconds."""
+    content = bytes([control, address, ci, source, destination]) + data
+    return Frame(content, at, when, when + lasts)
 
 
 def join(*frames: Frame) -> list[Apdu | Fault]:
@@ -170,6 +172,12 @@ def test_the_gap_within_a_telegram_is_three_seconds_at_most() -> None:
         segment_fault("telegram breaks off after 1 segment: the next came 3.1 s later", 9),
         segment_fault("segment 1 without the segments before it", 262),
     ]
+
+
+def test_a_slow_line_makes_no_gap() -> None:
+    # At 300 baud a full frame takes 9.4 s.
+    frames = segment(0, b"a", when=0, lasts=9.4), segment(FIN | 1, b"b", when=9.6, lasts=4.4)
+    assert contents(join(*frames)) == [b"ab"]
 
 
 def test_the_gap_counts_from_the_segment_before() -> None:

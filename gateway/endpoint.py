@@ -1,0 +1,42 @@
+"""Addresses to listen on, as people write them: host:port."""
+
+import ipaddress
+import re
+
+LOOPBACK = "127.0.0.1"
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_NUMERIC = re.compile(r"[0-9.]+")
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """Return host and port of 127.0.0.1:5020, [::1]:5020, name:5020, or 5020 (this machine only).
+
+    ValueError says what is wrong.
+    """
+    host, _, port = text.rpartition(":")
+    if not (port.isdecimal() and len(port) <= 5 and int(port) <= 0xFFFF) or not _is_host(host):
+        shown = text if len(text) <= 80 else f"{text[:80]}…"
+        raise ValueError(f"{shown!r} is no address; one looks like 0.0.0.0:502")
+    return host.strip("[]") or LOOPBACK, int(port)
+
+
+def show_endpoint(host: str, port: int) -> str:
+    """Return host and port as they are written."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_host(text: str) -> bool:
+    if text.startswith("[") and text.endswith("]"):
+        return _is_address(text[1:-1]) and ":" in text
+    if _NUMERIC.fullmatch(text):
+        return _is_address(text)
+    return not text or (_NAME.fullmatch(text) is not None and len(text) <= 253)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,50 @@
+"""Where keys are kept: files that only their owner can read, and the environment."""
+
+import os
+import stat
+from pathlib import Path
+
+from gateway.located import ConfigError
+from gateway.telegram import Key
+from gateway.telegram.ciphering import KEY_BYTES
+
+
+def is_hex_key(text: str) -> bool:
+    """Tell whether a text that should name a key is a key itself, in hex digits."""
+    try:
+        Key.parse(text)
+    except ValueError:
+        return False
+    return len(text) > KEY_BYTES  # any 16 characters may be a key, and a name as well
+
+
+def read_key_file(path: Path) -> Key:
+    """Read a key file; ConfigError or ValueError, without a byte of it, if that cannot be."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ConfigError(f"key file {path} cannot be read: Is a directory")
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError(f"key file {path} can be read by others: chmod 600 {path}")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"key file {path} does not exist") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"key file {path} is no text: write the key as 32 hex digits") from None
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or problem
+        raise ConfigError(f"key file {path} cannot be read: {why}") from None
+    try:
+        return Key.parse(text)
+    except ValueError as problem:
+        raise ConfigError(f"key file {path}: {problem}") from None
+
+
+def read_key_variable(name: str) -> Key:
+    """Read a key from an environment variable; ConfigError, without a byte of it, if bad."""
+    if name not in os.environ:
+        raise ConfigError(f"environment variable {name} is not set")
+    try:
+        return Key.parse(os.environ[name])
+    except ValueError as problem:
+        raise ConfigError(f"environment variable {name}: {problem}") from None

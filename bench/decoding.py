@@ -17,7 +17,7 @@ from functools import partial
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from measure import BenchError, best_quartile, interleave, machine, parser, ratio, rough, table
+from measure import BenchError, best_quartile, interleave, machine, main, ratio, rough, table
 
 from gateway import map_library
 from gateway.registers import RegisterMap
@@ -189,18 +189,5 @@ def run(seconds: float) -> str:
     return report(meters, costs, machine())
 
 
-def main() -> int:
-    """Run the bench from the command line."""
-    arguments = parser(__doc__.split("\n\n")[0], SECONDS).parse_args()
-    try:
-        print(run(arguments.seconds))
-    except (BenchError, OSError) as problem:
-        print(f"decoding: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__.split("\n\n")[0], SECONDS, run))

@@ -84,17 +84,24 @@ def machine() -> str:
     )
 
 
-def parser(description: str, seconds: float) -> argparse.ArgumentParser:
-    """Return the command line that both benches have."""
-    found = argparse.ArgumentParser(description=description)
-    found.add_argument(
+def main(description: str, seconds: float, run: Callable[[float], str]) -> int:
+    """Run a bench from the command line: print what `run` returns for a number of seconds."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
         "--seconds",
         type=_duration,
         default=seconds,
         metavar="S",
         help=f"how long to measure (default {seconds:g}); longer is steadier",
     )
-    return found
+    try:
+        print(run(parser.parse_args().seconds))
+    except (BenchError, OSError) as problem:
+        print(f"bench: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 def _duration(text: str) -> float:

@@ -24,7 +24,7 @@ from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import cast
 
-from measure import BenchError, best_quartile, interleave, machine, parser, ratio, rough, table
+from measure import BenchError, best_quartile, interleave, machine, main, ratio, rough, table
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -470,18 +470,5 @@ def run(seconds: float) -> str:
     return report({kind: Cost.of(found) for kind, found in slices.items()}, loss, where)
 
 
-def main() -> int:
-    """Run the bench from the command line."""
-    arguments = parser(__doc__.split("\n\n")[0], SECONDS).parse_args()
-    try:
-        print(run(arguments.seconds))
-    except (BenchError, OSError) as problem:
-        print(f"serving: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__.split("\n\n")[0], SECONDS, run))

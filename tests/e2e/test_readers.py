@@ -73,19 +73,25 @@ def test_plain_table_shows_every_reading_that_the_simulator_sent(
     assert texts[16:32].rstrip(b"\0").decode() == push.readings["0-0:42.0.0.255"][0]
 
 
-def test_sunspec_scan_finds_models_1_and_213_with_the_values_that_were_sent(
-    start: Start, key: str
-) -> None:
-    push = sent("kaifa-ma309m", key)
+def scanned(start: Start, unit: int) -> sunspec.SunSpecModbusClientDeviceTCP:
+    """Return what pysunspec2 finds at a unit once a telegram has come."""
     running = start(one_telegram("kaifa-ma309m"))
     running.telegram()
     device = sunspec.SunSpecModbusClientDeviceTCP(
-        slave_id=1, ipaddr="127.0.0.1", ipport=running.port, timeout=PATIENCE_S
+        slave_id=unit, ipaddr="127.0.0.1", ipport=running.port, timeout=PATIENCE_S
     )
     try:
         device.scan()
     finally:
         device.close()
+    return device
+
+
+def test_sunspec_scan_finds_models_1_and_213_with_the_values_that_were_sent(
+    start: Start, key: str
+) -> None:
+    push = sent("kaifa-ma309m", key)
+    device = scanned(start, unit=1)
     assert {key for key in device.models if isinstance(key, int)} == {1, 213}
     common, meter = device.models[1][0], device.models[213][0]
     assert common.SN.value == push.readings["0-0:96.1.0.255"][0]
@@ -107,15 +113,7 @@ def test_sunspec_scan_finds_model_203_with_phases_that_sum_to_the_total(
     start: Start, key: str
 ) -> None:
     push = sent("kaifa-ma309m", key)
-    running = start(one_telegram("kaifa-ma309m"))
-    running.telegram()
-    device = sunspec.SunSpecModbusClientDeviceTCP(
-        slave_id=2, ipaddr="127.0.0.1", ipport=running.port, timeout=PATIENCE_S
-    )
-    try:
-        device.scan()
-    finally:
-        device.close()
+    device = scanned(start, unit=2)
     meter = device.models[203][0]
     watts = number(push, "1-0:1.7.0.255") - number(push, "1-0:2.7.0.255")
     assert abs(meter.W.cvalue - watts) <= 5

@@ -129,6 +129,8 @@ class _Reader:
             address = SourceAddress.parse(words["source"].text(), self._folder)
         except ValueError as problem:
             raise words["source"].error(str(problem)) from None
+        if is_hex_key(Path(address.target).name):
+            raise words["source"].error(f"what stands behind {address.kind}: is a key, not a name")
         if "key" in words:
             key = self._key(words["key"])
         elif address.kind == "simulator":

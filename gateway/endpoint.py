@@ -18,7 +18,10 @@ def parse_endpoint(text: str) -> tuple[str, int]:
     if not (port.isdecimal() and len(port) <= 5 and int(port) <= 0xFFFF) or not _is_host(host):
         shown = text if len(text) <= 80 else f"{text[:80]}…"
         raise ValueError(f"{shown!r} is no address; one looks like 0.0.0.0:502")
-    return host.strip("[]") or LOOPBACK, int(port)
+    host = host.strip("[]") or LOOPBACK
+    if host.lower().startswith("fe80:") and "%" not in host:
+        raise ValueError(f"{host} needs its interface: [{host}%eth0]:{port}")
+    return host, int(port)
 
 
 def show_endpoint(host: str, port: int) -> str:

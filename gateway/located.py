@@ -8,7 +8,12 @@ from difflib import get_close_matches
 import yaml
 
 MAX_NUMBER_CHARACTERS = 40
-_LIKE_A_KEY = re.compile(r"(?i)(?:(?:0x)?[0-9a-f]{2}[\s:,;-]{0,2}){14,}[0-9a-f]?")
+# 28 and more hex digits: in one piece, in pairs (0x allowed), or in groups of four. A UUID is none.
+_LIKE_A_KEY = re.compile(
+    r"(?i)(?<![0-9a-z])(?:[0-9a-f]{28,}"
+    r"|(?:0x)?[0-9a-f]{2}(?:[\s:,;-]{1,2}(?:0x)?[0-9a-f]{2}){13,}"
+    r"|[0-9a-f]{4}(?: [0-9a-f]{4}){6,})(?![0-9a-z])"
+)
 _NAME_IN_PROBLEM = re.compile(r"(alias|anchor|tag handle) ['\"].*")
 
 
@@ -19,7 +24,7 @@ class ConfigError(Exception):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(_LIKE_A_KEY.sub("(hidden: it looks like a key)", text))
+        super().__init__(hide_keys(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,11 @@ def load(text: str, file: str) -> Located:
     if node is None:
         raise ConfigError(f"{file}:1:1: the file is empty")
     return Located(node, file)
+
+
+def hide_keys(text: str) -> str:
+    """Return `text` without what looks like the hex digits of a key."""
+    return _LIKE_A_KEY.sub("(hidden: it looks like a key)", text)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -158,7 +158,7 @@ async def _listen_later(config: ListenerConfig, listener: Listener) -> None:
             host, port = await listener.start()
         except OSError:
             continue
-        log.warning("listening on %s:%s now", host, port)
+        log.warning("listening on %s now", show_endpoint(host, port))
         return
 
 

@@ -804,6 +804,8 @@ def test_no_error_shows_a_key_that_stands_where_it_should_not(house: House, text
 
 WORDS_THAT_ERRORS_SHOW = {
     "a source": changed("simulator:kaifa-ma309m", f'"{KEY_AS}"'),
+    "a recording": changed("simulator:kaifa-ma309m", f'"recording:{KEY_AS}"'),
+    "a port": changed("simulator:kaifa-ma309m", f'"serial:{KEY_AS}"'),
     "a map": changed("obis_plain", f'"{KEY_AS}"'),
     "a meter": changed("meter: house", f'meter: "{KEY_AS}"'),
     "an address": changed("127.0.0.1:5020", f'"{KEY_AS}"'),

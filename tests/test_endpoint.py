@@ -52,6 +52,12 @@ def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
         parse_endpoint(text)
 
 
+def test_a_link_local_address_needs_its_interface() -> None:
+    assert parse_endpoint("[fe80::1%eth0]:5020") == ("fe80::1%eth0", 5020)
+    with pytest.raises(ValueError, match=r"^fe80::1 needs its interface: \[fe80::1%eth0\]:5020$"):
+        parse_endpoint("[fe80::1]:5020")
+
+
 def test_an_address_is_shown_as_it_is_written() -> None:
     assert show_endpoint("127.0.0.1", 502) == "127.0.0.1:502"
     assert show_endpoint("::1", 502) == "[::1]:502"

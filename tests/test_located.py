@@ -183,3 +183,36 @@ def test_any_text_is_loaded_or_refused_with_a_config_error(text: str) -> None:
     except ConfigError as error:
         said = str(error)
     assert said.startswith("house.yaml:")
+
+
+KEY_DIGITS = "8C1F0A77E2B94D3566D0F1A2B3C4D5E6"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        KEY_DIGITS,
+        KEY_DIGITS[:-1],
+        KEY_DIGITS * 2,
+        " ".join(KEY_DIGITS[i : i + 2] for i in range(0, 32, 2)),
+        ", ".join(f"0x{KEY_DIGITS[i : i + 2]}" for i in range(0, 32, 2)),
+        " ".join(KEY_DIGITS[i : i + 4] for i in range(0, 32, 4)),
+    ],
+)
+@pytest.mark.parametrize("behind", [" does not exist", " cannot be read", ": bad", "'", "…"])
+def test_what_looks_like_a_key_is_hidden_and_nothing_else(written: str, behind: str) -> None:
+    shown = str(ConfigError(f"file {written}{behind}"))
+    assert shown == f"file (hidden: it looks like a key){behind}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "disk/550e8400-e29b-41d4-a716-446655440000/config.yaml:1:1: the file is empty",
+        "[2001:0db8:85a3:0000:0000:8a2e:0370:7334]:5020 is no address",
+        "usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0 does not exist",
+        "0123456789abcdef is short",
+    ],
+)
+def test_what_is_no_key_is_shown(text: str) -> None:
+    assert str(ConfigError(text)) == text

@@ -4,22 +4,26 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from gateway.cli import streams
 
 FOUND_WRONG = 1
 USED_WRONGLY = 2
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         streams.prepare()
-        code = _run(arguments)
+        code = _run(words)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return 0
+        # What runs until it is stopped has done all it should.
+        return 0 if words[0] in ("run", "simulate") else INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing may be flushed into the closed pipe.
         streams.give_up_output()
@@ -31,13 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C while the libraries load ends as quietly as later.
     from gateway import __version__
     from gateway.cli import check, decode, maps, run, simulate
-    from gateway.located import ConfigError
+    from gateway.located import ConfigError, hide_keys
 
-    parser = argparse.ArgumentParser(
+    class Parser(argparse.ArgumentParser):
+        """Its errors repeat what was typed, which may be a key."""
+
+        def error(self, message: str) -> NoReturn:
+            super().error(hide_keys(message))
+
+    parser = Parser(
         prog="obisgate",
         description="Makes a smart meter look like the energy meter that an inverter knows.",
         epilog="obisgate COMMAND --help shows an example of each.",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway import __version__
 from gateway.cli.command import Commands, add_command, telegram_json
-from gateway.cli.streams import say
+from gateway.cli.streams import Output
 from gateway.config import Config, ListenerConfig, UnitConfig
 from gateway.endpoint import LOOPBACK, show_endpoint
 from gateway.meter import Meter
@@ -56,15 +56,16 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; 0 after an orderly stop."""
+    config = Config.read(options.config)
     stop = _StopSignal()
     show = _Json() if options.log_format == "json" else _Text()
-    config = Config.read(options.config)
     logging.basicConfig(level=logging.INFO, handlers=[show.handler()])
-    # A log that cannot be written is no reason to stop serving, nor to print a traceback.
-    logging.raiseExceptions = False
     # Its own messages are about a datastore that nobody reads.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-    asyncio.run(_serve(config, show, stop))
+    try:
+        asyncio.run(_serve(config, show, stop))
+    finally:
+        show.close()
     return 0
 
 
@@ -79,7 +80,7 @@ async def _serve(config: Config, show: "_Text | _Json", stop: "_StopSignal") -> 
 
 
 class _StopSignal:
-    """SIGINT and SIGTERM ask for a stop, from the first line of the command to its last.
+    """SIGINT and SIGTERM ask for a stop, from before the first listener to the command's end.
 
     asyncio's own handlers end with its loop: a second Ctrl-C would interrupt the end of the first.
     """
@@ -104,11 +105,29 @@ class _StopSignal:
             self._tell()
 
 
+class _OutputHandler(logging.Handler):
+    """Sends log records to an output."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._output.say(self.format(record))
+
+
 class _Text:
     """For people: what was started, then a line a telegram when somebody watches."""
 
+    def __init__(self) -> None:
+        self._output, self._log = Output(sys.stdout), Output(sys.stderr)
+
+    def close(self) -> None:
+        self._output.close()
+        self._log.close()
+
     def handler(self) -> logging.Handler:
-        handler = logging.StreamHandler()
+        handler = _OutputHandler(self._log)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         return handler
 
@@ -118,21 +137,27 @@ class _Text:
             lines.append(f"meter {name}: {meter.source.describe()}; waiting for its first telegram")
         for each in bound:
             lines += _listener_lines(each)
-        say("\n".join([*lines, "Ctrl-C stops."]))
+        self._output.say("\n".join([*lines, "Ctrl-C stops."]))
 
     def telegram(self, meter: Meter, telegram: Telegram) -> None:
         if sys.stdout.isatty() and meter.snapshot:
-            say(telegram_line(meter, telegram))
+            self._output.say(telegram_line(meter, telegram))
 
     def stop(self) -> None:
-        say("stopped")
+        self._output.say("stopped")
 
 
 class _Json:
     """For machines: one JSON object a line."""
 
+    def __init__(self) -> None:
+        self._output = Output(sys.stdout)
+
+    def close(self) -> None:
+        self._output.close()
+
     def handler(self) -> logging.Handler:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = _OutputHandler(self._output)
         handler.setFormatter(_JsonFormatter())
         return handler
 

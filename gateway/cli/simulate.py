@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from gateway.cli.command import Commands, add_command, add_key_options, keys
 from gateway.config import SIMULATOR_KEY
@@ -13,6 +13,8 @@ from gateway.located import ConfigError
 from gateway.simulator import MODELS
 from gateway.sources import SourceAddress
 from gateway.sources.simulated import SimulatorSource, push_on_time
+
+MAX_UNREAD_BYTES = 65536  # who does not read so much misses telegrams, as on a real line
 
 
 def add_to(commands: Commands) -> None:
@@ -93,31 +95,39 @@ def _write(source: SimulatorSource, options: argparse.Namespace, out: BinaryIO) 
 
 async def _serve(source: SimulatorSource, host: str, port: int, count: int | None) -> None:
     """Send every telegram to all who are connected, as a serial server on the network does."""
-    writers: set[asyncio.StreamWriter] = set()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.add(writer)
-        try:
-            while await reader.read(1024):
-                pass  # whatever a client says, a meter does not listen
-        except ConnectionError:
-            pass
-        finally:
-            writers.discard(writer)
-            writer.close()
+    connected: set[asyncio.Transport] = set()
 
     def deliver(telegram: bytes) -> None:
-        for writer in writers:
-            writer.write(telegram)
+        for transport in connected:
+            if transport.get_write_buffer_size() < MAX_UNREAD_BYTES:
+                transport.write(telegram)
 
+    loop = asyncio.get_running_loop()
     try:
-        server = await asyncio.start_server(connected, host, port)
+        server = await loop.create_server(lambda: _Listening(connected), host, port)
     except OSError as problem:
-        raise ConfigError(
-            f"{host}:{port} cannot be opened: {problem.strerror or problem}"
-        ) from None
-    async with server:
-        host, port = server.sockets[0].getsockname()[:2]
         where = show_endpoint(host, port)
-        print(f"{source.describe()} on {where}; Ctrl-C stops", file=sys.stderr, flush=True)
+        raise ConfigError(f"{where} cannot be opened: {problem.strerror or problem}") from None
+    host, port = server.sockets[0].getsockname()[:2]
+    where = show_endpoint(host, port)
+    print(f"{source.describe()} on {where}; Ctrl-C stops", file=sys.stderr, flush=True)
+    try:
         await push_on_time(source.meter(), source.interval_s, deliver, count)
+    finally:
+        server.close()
+        for transport in connected:
+            transport.close()
+
+
+class _Listening(asyncio.Protocol):
+    """One who is connected. Whatever he says, a meter does not listen."""
+
+    def __init__(self, connected: set[asyncio.Transport]) -> None:
+        self._connected = connected
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._connected.add(self._transport)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._connected.discard(self._transport)

@@ -1,7 +1,9 @@
 """check, decode, maps and simulate, as they are typed."""
 
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -239,6 +241,49 @@ def test_simulate_sends_to_all_who_connect_to_its_port() -> None:
         finally:
             process.terminate()
             process.wait(timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_simulate_stops_quietly_while_somebody_is_connected(number: int) -> None:
+    command = [OBISGATE, "simulate", "honeywell", "--tcp", "127.0.0.1:0", "--interval", "50ms"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        match = re.search(r" on 127\.0\.0\.1:(\d+)", process.stderr.readline())
+        assert match
+        with socket.create_connection(("127.0.0.1", int(match[1])), PATIENCE_S) as client:
+            assert client.recv(1) == b"\x68"
+            process.send_signal(number)
+            assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "config.yaml", "--key", "KEY"),
+        ("decode", "telegram.hex", "KEY"),
+        ("decode", "--format", "KEY"),
+        ("simulate", "honeywell", "--count", "KEY"),
+        ("KEY",),
+    ],
+)
+def test_key_on_the_command_line_is_not_repeated(arguments: tuple[str, ...], key: str) -> None:
+    done = obisgate(*(key if word == "KEY" else word for word in arguments))
+    assert done.returncode == 2
+    assert key not in done.stderr + done.stdout
+
+
+def test_interrupted_decode_is_no_success(key_file: str, tmp_path: Path) -> None:
+    fifo = tmp_path / "telegrams"
+    os.mkfifo(fifo)
+    command = [OBISGATE, "decode", "--key-file", key_file, fifo]
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process,
+        fifo.open("w"),  # returns when the command waits for what comes
+    ):
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, errors) == (130, "")
 
 
 @pytest.mark.parametrize(

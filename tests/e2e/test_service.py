@@ -1,11 +1,14 @@
 """The service through good and bad times: silence, damage, faults of the user, orderly stops."""
 
+import array
+import fcntl
 import os
 import re
 import signal
 import socket
 import struct
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -213,6 +216,51 @@ def test_it_serves_on_when_nobody_can_read_its_output(
             process.wait(timeout=PATIENCE_S)
     assert "Traceback" not in errors.read_text()
     assert "Logging error" not in errors.read_text()
+
+
+@pytest.mark.parametrize("options", [[], ["--log-format", "json"]])
+def test_a_reader_of_its_output_that_stalls_holds_up_nothing(
+    options: list[str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = tmp_path / "config.yaml"
+    text = served("simulator:kaifa-ma309m?interval=1ms", UNITS)
+    config.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+    master, slave = os.openpty()  # a terminal, so that text too has a line a telegram
+    with subprocess.Popen([OBISGATE, "run", config, *options], stdout=slave) as process:
+        os.close(slave)
+        client = patient_client(port)
+        while client.exception(4, 2, 2) is not None:
+            pass  # the first telegram comes
+        while not is_full(master):
+            assert process.poll() is None
+        before, until = client.read(4, 2, 46), time.monotonic() + PATIENCE_S
+        while client.read(4, 2, 46) == before:
+            assert time.monotonic() < until, "no telegram comes through any more"
+        process.terminate()
+        assert process.wait(timeout=PATIENCE_S) == 0
+        client.close()
+    os.close(master)
+
+
+def is_full(terminal: int) -> bool:
+    """Tell whether so much waits unread that a writer to the other end is held up."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(terminal, termios.FIONREAD, waiting)
+    return waiting[0] > 3000
+
+
+def test_signal_while_it_reads_its_config_ends_it(tmp_path: Path) -> None:
+    fifo = tmp_path / "config.yaml"
+    os.mkfifo(fifo)
+    with (
+        subprocess.Popen([OBISGATE, "run", fifo], stderr=subprocess.PIPE, text=True) as process,
+        fifo.open("w"),  # returns when the other end is open, too
+    ):
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, errors) == (0, "")
 
 
 def patient_client(port: int) -> Client:

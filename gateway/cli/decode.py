@@ -4,6 +4,7 @@ import argparse
 import codecs
 import json
 import re
+import string
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from gateway.telegram.obis import CLOCK
 
 CHUNK_BYTES = 65536
 APDU_START = bytes([GENERAL_GLO_CIPHERING, SYSTEM_TITLE_BYTES])
+HEX_CHARACTERS = (string.hexdigits + string.whitespace + "xX,:;-").encode("ascii")
 _HEX_TEXT = re.compile(rb"(?i)(?:0x|[0-9a-f\s:,;-])*")
 _NOT_DIGITS = re.compile(r"(?i)0x|[^0-9a-f]")
 
@@ -92,12 +94,12 @@ def _octets(read: bytes) -> bytes:
 
 def _almost_hex(read: bytes) -> str | None:
     """Return the first foreign character of what else would be hex text; None if it is none."""
-    # Of random bytes one in seven would do; in a telegram's hex text all but a slip do.
-    foreign = [octet for octet in read if not _HEX_TEXT.fullmatch(bytes([octet]))]
-    if len(foreign) > len(read) // 10:
+    # Of random bytes one in seven would do; in a telegram's hex text all but a slip do. Not byte
+    # by byte: a recording may have hundreds of megabytes.
+    foreign = read.translate(None, HEX_CHARACTERS)
+    if not foreign or len(foreign) > len(read) // 10:
         return None
-    place = read.index(foreign[0])
-    return f"{chr(foreign[0])!r} at byte {place}"
+    return f"{chr(foreign[0])!r} at byte {read.index(foreign[:1])}"
 
 
 def _items(decoder: Decoder, octets: bytes) -> Iterator[Telegram | Fault]:

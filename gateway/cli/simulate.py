@@ -32,7 +32,7 @@ def add_to(commands: Commands) -> None:
     where.add_argument("--to", default="-", metavar="FILE", help="- or none: standard output")
     where.add_argument("--tcp", metavar="HOST:PORT", help="listen and send to all who connect")
     parser.add_argument("--count", type=int, metavar="N", help="stop after N telegrams")
-    parser.add_argument("--interval", default="5s", help="between two telegrams, such as 5s, 200ms")
+    parser.add_argument("--interval", help="between two telegrams, such as 5s, 200ms")
     parser.add_argument("--seed", type=int, help="the same seed gives the same telegrams")
     parser.add_argument(
         "--at-once", action="store_true", help="do not wait between telegrams, needs --count"
@@ -66,9 +66,9 @@ def simulate(options: argparse.Namespace) -> int:
 
 def _source(options: argparse.Namespace) -> SimulatorSource:
     key, auth_key = keys(options)
-    text = f"simulator:{options.model}?interval={options.interval}"
-    if options.seed is not None:
-        text += f"&seed={options.seed}"
+    said = {"interval": options.interval, "seed": options.seed}
+    query = "&".join(f"{word}={value}" for word, value in said.items() if value is not None)
+    text = f"simulator:{options.model}?{query}" if query else f"simulator:{options.model}"
     try:
         return SimulatorSource.parse(SourceAddress.parse(text), key or SIMULATOR_KEY, auth_key)
     except ValueError as problem:

@@ -1,6 +1,16 @@
-"""A simulated Austrian smart meter in a plausible house, speaking real encrypted M-Bus frames."""
+"""Simulated Austrian smart meters in plausible houses, speaking real encrypted telegrams."""
 
 from gateway.simulator.house import House, HouseState, PhaseState
-from gateway.simulator.meters import MODELS, Model, Push, SimulatedMeter
+from gateway.simulator.meters import SIMULATED_AUTH_KEY, Push, SimulatedMeter
+from gateway.simulator.models import MODELS, Model
 
-__all__ = ["MODELS", "House", "HouseState", "Model", "PhaseState", "Push", "SimulatedMeter"]
+__all__ = [
+    "MODELS",
+    "SIMULATED_AUTH_KEY",
+    "House",
+    "HouseState",
+    "Model",
+    "PhaseState",
+    "Push",
+    "SimulatedMeter",
+]

@@ -47,8 +47,19 @@ class HouseState:
     active_power_export_w: int
     energy_active_import_wh: int
     energy_active_export_wh: int
+    reactive_power_import_var: int
+    reactive_power_export_var: int
     energy_reactive_import_varh: int
     energy_reactive_export_varh: int
+    energy_reactive_quadrants_varh: tuple[int, int, int, int]  # I … IV, counter-clockwise
+
+    @property
+    def power_factor(self) -> float:
+        """Return |P| / S of the whole house, 0 … 1; where nothing flows it is 1."""
+        active_w = self.active_power_import_w - self.active_power_export_w
+        reactive_var = self.reactive_power_import_var - self.reactive_power_export_var
+        apparent_va = math.hypot(active_w, reactive_var)
+        return abs(active_w) / apparent_va if apparent_va else 1.0
 
 
 @dataclass(slots=True)
@@ -61,6 +72,24 @@ class _Counter:
     def add(self, amount: float) -> None:
         self.imported += max(amount, 0.0)
         self.exported += max(-amount, 0.0)
+
+
+@dataclass(slots=True)
+class _Quadrants:
+    """Reactive counters I … IV: which one runs depends on the signs of both powers."""
+
+    counted: list[float]
+
+    @classmethod
+    def of(cls, imported: float, exported: float) -> "_Quadrants":
+        """Start as in a house that imports active power for most of the time."""
+        return cls([0.6 * imported, 0.4 * imported, 0.4 * exported, 0.6 * exported])
+
+    def add(self, active_w: float, reactive_varh: float) -> None:
+        first, second, third, fourth = range(4)
+        consuming, supplying = (first, fourth), (second, third)
+        quadrants = consuming if active_w >= 0 else supplying
+        self.counted[quadrants[reactive_varh < 0]] += abs(reactive_varh)
 
 
 @dataclass(slots=True)
@@ -99,7 +128,7 @@ class House:
         self._pv_peak_w = rng.uniform(*PV_PEAK_W[phases])
         self._active_wh = _Counter(rng.uniform(3e6, 20e6), rng.uniform(2e6, 18e6))
         # Houses of today are capacitive: more varh go out than come in (facts: real telegrams).
-        self._reactive_varh = _Counter(rng.uniform(0.1e6, 1e6), rng.uniform(1e6, 4e6))
+        self._reactive_varh = _Quadrants.of(rng.uniform(0.1e6, 1e6), rng.uniform(1e6, 4e6))
         self._switch(timedelta(0))
 
     def advance(self, seconds: float) -> HouseState:
@@ -117,8 +146,10 @@ class House:
     def _count(self, step: timedelta) -> None:
         """Integrate the present powers, which hold for the whole step."""
         hours = step / timedelta(hours=1)
-        self._active_wh.add(sum(phase.active_w for phase in self._phases) * hours)
-        self._reactive_varh.add(sum(phase.reactive_var for phase in self._phases) * hours)
+        active_w = sum(phase.active_w for phase in self._phases)
+        reactive_var = sum(phase.reactive_var for phase in self._phases)
+        self._active_wh.add(active_w * hours)
+        self._reactive_varh.add(active_w, reactive_var * hours)
 
     def _switch(self, step: timedelta) -> None:
         """Let everything in and over the house move on, and find the powers from now on."""
@@ -150,6 +181,8 @@ class House:
         phases = tuple(phase.state() for phase in self._phases)
         # Austrian meters balance: what L1 takes and L2 gives at the same moment is not counted.
         total_w = round(sum(phase.active_power_w for phase in phases))
+        total_var = round(sum(phase.reactive_power_var for phase in phases))
+        first, second, third, fourth = self._reactive_varh.counted
         return HouseState(
             moment=self._moment,
             phases=phases,
@@ -157,6 +190,9 @@ class House:
             active_power_export_w=max(-total_w, 0),
             energy_active_import_wh=int(self._active_wh.imported),
             energy_active_export_wh=int(self._active_wh.exported),
-            energy_reactive_import_varh=int(self._reactive_varh.imported),
-            energy_reactive_export_varh=int(self._reactive_varh.exported),
+            reactive_power_import_var=max(total_var, 0),
+            reactive_power_export_var=max(-total_var, 0),
+            energy_reactive_import_varh=int(first + second),
+            energy_reactive_export_varh=int(third + fourth),
+            energy_reactive_quadrants_varh=(int(first), int(second), int(third), int(fourth)),
         )

@@ -37,13 +37,18 @@ class SimulatorSource:
             model=address.target,
             key=key,
             auth_key=auth_key,
-            interval_s=address.duration_s("interval", INTERVAL_S),
+            interval_s=address.duration_s("interval", MODELS[address.target].interval_s),
             seed=address.integer("seed", None, lowest=0),
         )
 
     def describe(self) -> str:
         """Return the model and its pace."""
         return f"simulated {self.model}, a telegram every {self.interval_s:g} s"
+
+    @property
+    def is_lasting(self) -> bool:
+        """Return False: each run begins it anew."""
+        return False
 
     def trouble(self) -> str | None:
         """Return None: there is nothing to open."""
@@ -66,7 +71,10 @@ class SimulatorSource:
 
 
 async def push_on_time(
-    meter: SimulatedMeter, interval_s: float, deliver: Deliver, count: int | None = None
+    meter: SimulatedMeter,
+    interval_s: float,
+    deliver: Callable[[bytes], None],
+    count: int | None = None,
 ) -> None:
     """Deliver a telegram at once and then every `interval_s`, `count` of them or for ever."""
     clock = asyncio.get_running_loop().time

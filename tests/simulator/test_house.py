@@ -1,6 +1,7 @@
 """The house: physics that a reader may rely on."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -143,6 +144,79 @@ def test_reactive_energy_flows_both_ways() -> None:
     first, last = states[0], states[-1]
     assert last.energy_reactive_import_varh > first.energy_reactive_import_varh
     assert last.energy_reactive_export_varh > first.energy_reactive_export_varh
+
+
+@settings(deadline=None, max_examples=20)
+@given(phases=phase_counts, seed=seeds, start=days)
+def test_reactive_power_balances_over_the_phases(phases: int, seed: int, start: datetime) -> None:
+    for state in one_day(phases, seed, start, step_s=900):
+        total_var = sum(phase.reactive_power_var for phase in state.phases)
+        assert state.reactive_power_import_var - state.reactive_power_export_var == round(total_var)
+        assert min(state.reactive_power_import_var, state.reactive_power_export_var) == 0
+
+
+def test_reactive_energy_is_the_integral_of_reactive_power() -> None:
+    house = House(3, 5, SPRING)
+    first = state = house.advance(0)
+    imported_vars = exported_vars = 0.0
+    for _ in range(6 * 720):
+        imported_vars += state.reactive_power_import_var * 5
+        exported_vars += state.reactive_power_export_var * 5
+        state = house.advance(5)
+    imported_varh = state.energy_reactive_import_varh - first.energy_reactive_import_varh
+    exported_varh = state.energy_reactive_export_varh - first.energy_reactive_export_varh
+    assert imported_varh == pytest.approx(imported_vars / 3600, abs=4)
+    assert exported_varh == pytest.approx(exported_vars / 3600, abs=4)
+
+
+@settings(deadline=None, max_examples=20)
+@given(phases=phase_counts, seed=seeds, start=days)
+def test_quadrants_sum_to_what_goes_in_and_out_and_one_runs_at_a_time(
+    phases: int, seed: int, start: datetime
+) -> None:
+    house = House(phases, seed, start)
+    before = house.advance(0)
+    for _ in range(48):
+        after = house.advance(30)
+        first, second, third, fourth = after.energy_reactive_quadrants_varh
+        assert 0 <= after.energy_reactive_import_varh - (first + second) <= 1
+        assert 0 <= after.energy_reactive_export_varh - (third + fourth) <= 1
+        imports = before.active_power_export_w == 0
+        running = (0, 3) if imports else (1, 2)
+        for quadrant, (old, new) in enumerate(
+            zip(
+                before.energy_reactive_quadrants_varh,
+                after.energy_reactive_quadrants_varh,
+                strict=True,
+            )
+        ):
+            assert old <= new
+            assert quadrant in running or old == new
+        before = after
+
+
+@settings(deadline=None, max_examples=20)
+@given(phases=phase_counts, seed=seeds, start=days)
+def test_power_factor_is_the_share_of_active_in_apparent_power(
+    phases: int, seed: int, start: datetime
+) -> None:
+    for state in one_day(phases, seed, start, step_s=900):
+        active_w = state.active_power_import_w + state.active_power_export_w
+        reactive_var = state.reactive_power_import_var + state.reactive_power_export_var
+        apparent_va = math.hypot(active_w, reactive_var)
+        assert 0 <= state.power_factor <= 1
+        assert state.power_factor * apparent_va == pytest.approx(active_w)
+
+
+def test_where_nothing_flows_the_power_factor_is_one() -> None:
+    nothing = replace(
+        House(1, 0, SPRING).advance(0),
+        active_power_import_w=0,
+        active_power_export_w=0,
+        reactive_power_import_var=0,
+        reactive_power_export_var=0,
+    )
+    assert nothing.power_factor == 1
 
 
 def test_one_long_advance_counts_like_a_day_in_small_steps() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.simulator import MODELS, House, SimulatedMeter
+from gateway.simulator import MODELS, SIMULATED_AUTH_KEY, House, SimulatedMeter
 
 KEY = bytes(range(16))
 AUTH_KEY = bytes(range(0xD0, 0xE0))
@@ -150,6 +150,46 @@ def test_security_is_told() -> None:
     assert meter().push().security == "encrypted"
     sealed = SimulatedMeter("kaifa-ma309m", KEY, auth_key=AUTH_KEY, seed=7, start=START)
     assert sealed.push().security == "authenticated"
+
+
+def test_a_model_that_authenticates_does_so_without_being_given_a_key() -> None:
+    assert meter("lg-e450-gbt").push().security == "authenticated"
+    given = SimulatedMeter("lg-e450-gbt", KEY, auth_key=SIMULATED_AUTH_KEY, seed=7, start=START)
+    assert meter("lg-e450-gbt").push() == given.push()
+
+
+def test_tariffs_sum_to_the_counter() -> None:
+    readings = meter("lg-e450-gbt").push().readings
+    for group in (1, 2, 3, 4):
+        total, first, second = (readings[f"1-0:{group}.8.{tariff}.255"][0] for tariff in range(3))
+        assert isinstance(first, int)
+        assert isinstance(second, int)
+        assert first + second == total
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_knows_its_pace(model: str) -> None:
+    assert MODELS[model].interval_s == (1 if model.endswith("wienernetze") else 5)
+
+
+@pytest.mark.parametrize(
+    ("model", "title", "number"),
+    [
+        ("kaifa-ma309-netznoe", "4b464d675", "1812"),
+        ("sagemcom-t210d-2020", "534147590", "1782"),
+        ("siemens-im350-wienernetze", "534d53677", "SMS10307"),
+        ("iskra-am550-kaernten", "49534b697", "22212"),
+        ("siemens-im350-wels", "534d53677", ""),
+        ("lg-e450-burgenland", "4c475a677", ""),
+    ],
+)
+def test_number_ends_with_the_serial_number_of_the_title(
+    model: str, title: str, number: str
+) -> None:
+    push = meter(model).push()
+    serial = int.from_bytes(push.system_title, "big") & 0xFFF_FFFF
+    assert push.system_title.hex()[:9] == title
+    assert push.readings["0-0:96.1.0.255"] == (f"{number}{serial:08d}", None)
 
 
 @pytest.mark.parametrize("size", [0, 15, 24, 32])

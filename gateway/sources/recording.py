@@ -29,6 +29,11 @@ class RecordingSource:
         """Return the file and its pace."""
         return f"recording {self.path}, {f'{self.baud} baud' if self.baud else 'at once'}"
 
+    @property
+    def is_lasting(self) -> bool:
+        """Return False: each run begins it anew."""
+        return False
+
     def trouble(self) -> str | None:
         """Return why the file cannot be read."""
         try:

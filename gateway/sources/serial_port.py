@@ -4,18 +4,25 @@ import asyncio
 import errno
 import os
 import termios
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import serial_asyncio
 
 from gateway.sources.address import SourceAddress
-from gateway.sources.source import Deliver, SourceError
+from gateway.sources.parity_marks import Unmarker
+from gateway.sources.source import Deliver, Opened, SourceError
 
 TERMINALS = Path("/sys/class/tty")
 PSEUDO_TERMINALS = Path("/dev/pts")
 PARITIES = {"none": "N", "even": "E", "odd": "O"}
+
+# INPCK also without parity: Linux marks framing errors only with it (n_tty.c, and the masks of the
+# UART drivers). pyserial clears both when it opens a port.
+MARKING = termios.PARMRK | termios.INPCK
+AGAINST_MARKING = termios.IGNPAR | termios.IGNBRK | termios.BRKINT | termios.ISTRIP
+INPUT_FLAGS = 0  # their place in what tcgetattr returns
+UNMARKED = "its driver reports no parity or framing errors: damage shows in checksums alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,11 @@ class SerialSource:
         """Return the port and its setting."""
         return f"serial port {self.device}, {self.baud} baud 8{PARITIES[self.parity]}1"
 
+    @property
+    def is_lasting(self) -> bool:
+        """Return True: a real meter goes on counting."""
+        return True
+
     def trouble(self) -> str | None:
         """Return why the port cannot be opened, from its file alone."""
         device = Path(self.device)
@@ -57,13 +69,14 @@ class SerialSource:
         except OSError as problem:
             return _cause(self.device, problem.errno, str(problem))
 
-    async def run(self, deliver: Deliver, opened: Callable[[], None]) -> None:
+    async def run(self, deliver: Deliver, opened: Opened) -> None:
         """Read until the port breaks."""
         lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        reader = _Reader(deliver, lost)
         try:
             transport, _ = await serial_asyncio.create_serial_connection(
                 asyncio.get_running_loop(),
-                lambda: _Reader(deliver, lost),
+                lambda: reader,
                 self.device,
                 baudrate=self.baud,
                 parity=PARITIES[self.parity],
@@ -71,7 +84,12 @@ class SerialSource:
             )
         except (OSError, ValueError, OverflowError, termios.error) as problem:
             raise SourceError(_cause(self.device, _errno(problem), str(problem))) from None
-        opened()
+        flags = _mark_damage(transport.serial.fd)
+        reader.unmarker = Unmarker() if flags & termios.PARMRK else None
+        if flags & (MARKING | AGAINST_MARKING) == MARKING:
+            opened()
+        else:
+            opened(UNMARKED)
         try:
             problem_at_end = await lost
         finally:
@@ -80,15 +98,22 @@ class SerialSource:
 
 
 class _Reader(asyncio.Protocol):
-    """Hands bytes on; says when the port is lost."""
+    """Hands bytes on; says when the port is lost.
+
+    `unmarker` is there when the terminal marks damaged bytes; else all bytes are what they are.
+    """
 
     def __init__(self, deliver: Deliver, lost: "asyncio.Future[Exception | None]") -> None:
         self._deliver = deliver
         self._lost = lost
+        self.unmarker: Unmarker | None = None
 
     def data_received(self, data: bytes) -> None:
+        chunk, damaged = self.unmarker.feed(data) if self.unmarker else (data, ())
+        if not chunk:
+            return  # the first half of an escape
         try:
-            self._deliver(data)
+            self._deliver(chunk, damaged)
         except Exception as defect:
             # asyncio would log it and go on; whoever runs the source is to hear of it.
             if not self._lost.done():
@@ -97,6 +122,21 @@ class _Reader(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():
             self._lost.set_result(exc)
+
+
+def _mark_damage(descriptor: int) -> int:
+    """Ask for marks at damaged bytes; return the input flags that stand, whatever was asked."""
+    try:
+        attributes = termios.tcgetattr(descriptor)
+        attributes[INPUT_FLAGS] |= MARKING
+        attributes[INPUT_FLAGS] &= ~AGAINST_MARKING
+        termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
+        # What came since the port was opened is not marked.
+        termios.tcflush(descriptor, termios.TCIFLUSH)
+        # A driver may take the wish and not fulfil it.
+        return int(termios.tcgetattr(descriptor)[INPUT_FLAGS])
+    except termios.error:
+        return 0  # pyserial has cleared PARMRK: bytes come as they are
 
 
 def _errno(problem: BaseException) -> object:

@@ -1,10 +1,8 @@
 """What all sources have in common: what they promise, and how they are kept running."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
-
-Deliver = Callable[[bytes], None]
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
@@ -14,16 +12,34 @@ class SourceError(Exception):
     """A source cannot go on now; the text says why and what to do, in words."""
 
 
+class Deliver(Protocol):
+    """Where a source puts its bytes."""
+
+    def __call__(self, chunk: bytes, damaged: Sequence[int] = (), /) -> None:
+        """Take a chunk; `damaged` are the indices in it that had a parity or framing error."""
+
+
+class Opened(Protocol):
+    """Where a source says that bytes can come."""
+
+    def __call__(self, caveat: str = "", /) -> None:
+        """Hear that it is open; a caveat says what it cannot do, in words for "…, but …"."""
+
+
 class Source(Protocol):
     """Where bytes come from."""
 
     def describe(self) -> str:
         """Return what it is, for people: "serial port /dev/ttyUSB0, 2400 baud 8E1"."""
 
+    @property
+    def is_lasting(self) -> bool:
+        """Tell whether it brings the same meter in the next run, going on from here."""
+
     def trouble(self) -> str | None:
         """Return why it could not be opened now, as far as that shows from outside."""
 
-    async def run(self, deliver: Deliver, opened: Callable[[], None]) -> None:
+    async def run(self, deliver: Deliver, opened: Opened) -> None:
         """Deliver bytes as they come, until there are no more; SourceError if it breaks.
 
         `opened` is called when bytes can come, by a source for which that is news.
@@ -39,17 +55,17 @@ async def keep_running(source: Source, deliver: Deliver, say: Callable[[str], No
     causes: set[str] = set()
     is_open_said = False
 
-    def opened() -> None:
+    def opened(caveat: str = "") -> None:
         nonlocal is_open_said
         if not is_open_said:
-            say(f"{source.describe()} is open")
+            say(f"{source.describe()} is open" + (f", but {caveat}" if caveat else ""))
         is_open_said = True
 
-    def delivered(chunk: bytes) -> None:
+    def delivered(chunk: bytes, damaged: Sequence[int] = ()) -> None:
         nonlocal pause_s
         pause_s = FIRST_RETRY_S
         causes.clear()
-        deliver(chunk)
+        deliver(chunk, damaged)
 
     while True:
         try:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.simulator import MODELS
 from gateway.sources import Source, SourceAddress, open_source
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import SerialSource
@@ -58,9 +59,10 @@ def test_a_source_describes_itself_to_people(text: str, description: str) -> Non
         ("recording:a.bin?parity=even", "unknown option 'parity'; known are baud"),
         ("recording:a.bin?baud=x", "baud is a whole number from 50 on, not 'x'"),
         ("simulator:kaifa-ma309", "unknown meter 'kaifa-ma309', did you mean 'kaifa-ma309m'?"),
+        ("simulator:x", "unknown meter 'x'"),  # too many models to name them all
         (
-            "simulator:x",
-            "unknown meter 'x'; known are kaifa-ma309m, kaifa-ma110m, honeywell",
+            "simulator:iskra-am550",
+            "unknown meter 'iskra-am550', did you mean 'iskra-am550-kaernten'?",
         ),
         (
             "simulator:honeywell?intervall=1s",
@@ -77,6 +79,23 @@ def test_a_wrong_option_says_what_is_wrong(text: str, expected: str) -> None:
     with pytest.raises(ValueError, match=r".") as problem:
         opened(text)
     assert str(problem.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "is_lasting"),
+    [("serial:/dev/x", True), ("recording:a.bin", False), ("simulator:honeywell", False)],
+)
+def test_only_a_real_meter_goes_on_in_the_next_run(text: str, is_lasting: bool) -> None:
+    assert opened(text).is_lasting is is_lasting
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_simulated_meter_pushes_as_often_as_a_real_one(model: str) -> None:
+    interval_s = MODELS[model].interval_s
+    assert opened(f"simulator:{model}") == SimulatorSource(model, KEY, AUTH_KEY, interval_s, None)
+    assert opened(f"simulator:{model}").describe() == (
+        f"simulated {model}, a telegram every {interval_s:g} s"
+    )
 
 
 def test_a_source_does_not_show_its_keys() -> None:

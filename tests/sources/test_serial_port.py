@@ -6,20 +6,29 @@ A pseudo-terminal has no parity, so where bytes shall flow it is `parity="none"`
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import struct
+import sys
+import termios
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from gateway.sources import SourceError, keep_running, source
 from gateway.sources.serial_port import SerialSource
-from gateway.sources.source import Deliver
+from gateway.sources.source import Deliver, Opened
 
 PATIENCE_S = 30.0
 NOBODY = 65534
 EVERY_BYTE = bytes(range(256)) * 4
+MARKING = termios.PARMRK | termios.INPCK
+AGAINST_MARKING = termios.IGNPAR | termios.IGNBRK | termios.BRKINT | termios.ISTRIP
+TCGETS2, TERMIOS2 = 0x802C542A, struct.Struct("4I 20s 2I")  # asm-generic/termbits.h
+UNMARKED = "its driver reports no parity or framing errors: damage shows in checksums alone"
 
 
 class Terminal:
@@ -34,6 +43,35 @@ class Terminal:
         assert os.write(self._meter, chunk) == len(chunk)
         self.written += chunk
 
+    def input_flags(self) -> int:
+        return int(termios.tcgetattr(self._device)[0])
+
+    def set_input_flags(self, on: int = 0, off: int = 0) -> None:
+        attributes = termios.tcgetattr(self._device)
+        attributes[0] = (attributes[0] | on) & ~off
+        termios.tcsetattr(self._device, termios.TCSANOW, attributes)
+
+    def baud(self) -> int:
+        """The speed in numbers, which no termios call shows (TCGETS2)."""
+        answer = fcntl.ioctl(self._device, TCGETS2, bytes(TERMIOS2.size))
+        return int(TERMIOS2.unpack(answer)[-1])
+
+    def unread(self) -> int:
+        """How many bytes wait for the reader, marks among them."""
+        return int.from_bytes(fcntl.ioctl(self._device, termios.TIOCINQ, bytes(4)), sys.byteorder)
+
+    async def write_alone(self, chunk: bytes, waiting: int) -> None:
+        """Write a chunk, of which the terminal makes `waiting` bytes, and see it read by itself."""
+        self.write(chunk)
+        self.wait_for(waiting)
+        await until(lambda: self.unread() == 0)
+
+    def wait_for(self, waiting: int) -> None:
+        """Wait until so many bytes are there, without a turn for the reader."""
+        patient_until = time.monotonic() + PATIENCE_S
+        while self.unread() < waiting:
+            assert time.monotonic() < patient_until
+
     def unplug(self) -> None:
         """Hang up, as a pulled plug does."""
         os.close(self._meter)
@@ -42,6 +80,24 @@ class Terminal:
     def close(self) -> None:
         with suppress(OSError):
             self.unplug()
+
+
+class Got(bytearray):
+    """What a source delivered, and the indices in all of it that came damaged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.damaged: list[int] = []
+
+    def deliver(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        assert chunk
+        assert all(0 <= index < len(chunk) for index in damaged)
+        self.damaged += [len(self) + index for index in damaged]
+        self += chunk
+
+
+def nowhere(chunk: bytes, damaged: Sequence[int] = ()) -> None:
+    """Deliver to nobody."""
 
 
 @pytest.fixture
@@ -65,10 +121,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def reading(terminal: Terminal, got: bytearray) -> AsyncIterator["asyncio.Task[None]"]:
+async def reading(terminal: Terminal, got: Got) -> AsyncIterator["asyncio.Task[None]"]:
     """Read the terminal into `got`; it is open inside."""
     is_open = asyncio.Event()
-    running = asyncio.create_task(port(terminal.path).run(got.extend, is_open.set))
+    running = asyncio.create_task(port(terminal.path).run(got.deliver, is_open.set))
     await is_open.wait()
     try:
         yield running
@@ -84,7 +140,7 @@ def refusal(serial_source: SerialSource) -> str:
     async def scenario() -> None:
         opened: list[bool] = []
         try:
-            await serial_source.run(lambda _: None, lambda: opened.append(True))
+            await serial_source.run(nowhere, lambda _="": opened.append(True))
         finally:
             assert opened == []
 
@@ -109,7 +165,7 @@ def take_alone(device: str) -> None:
 def test_bytes_arrive_unchanged_and_in_order_however_they_are_cut(
     terminal: Terminal, size: int
 ) -> None:
-    got = bytearray()
+    got = Got()
 
     async def scenario() -> None:
         async with reading(terminal, got):
@@ -124,7 +180,7 @@ def test_bytes_arrive_unchanged_and_in_order_however_they_are_cut(
 
 def test_random_chunks_arrive_in_order(terminal: Terminal) -> None:
     dice = Random(1)
-    got = bytearray()
+    got = Got()
 
     async def scenario() -> None:
         async with reading(terminal, got):
@@ -138,7 +194,7 @@ def test_random_chunks_arrive_in_order(terminal: Terminal) -> None:
 
 
 def test_what_came_before_the_port_was_opened_is_not_delivered(terminal: Terminal) -> None:
-    got = bytearray()
+    got = Got()
 
     async def scenario() -> None:
         terminal.write(b"old\n")
@@ -153,13 +209,166 @@ def test_what_came_before_the_port_was_opened_is_not_delivered(terminal: Termina
 def test_after_a_cancelled_run_the_port_is_free(terminal: Terminal) -> None:
     async def scenario() -> None:
         for _ in range(3):
-            async with reading(terminal, bytearray()):
+            async with reading(terminal, Got()):
                 with pytest.raises(BlockingIOError):
                     take_alone(terminal.path)
             await asyncio.sleep(0)  # the transport closes one turn of the loop later
             take_alone(terminal.path)
 
     run(scenario())
+
+
+# --- damage on the line ---------------------------------------------------------------------
+
+
+def test_damage_is_asked_for_on_the_open_descriptor(terminal: Terminal) -> None:
+    terminal.set_input_flags(on=AGAINST_MARKING)
+
+    async def scenario() -> None:
+        async with reading(terminal, Got()):
+            assert terminal.input_flags() & (MARKING | AGAINST_MARKING) == MARKING
+
+    run(scenario())
+
+
+def test_the_flags_still_stand_when_bytes_have_come(terminal: Terminal) -> None:
+    got = Got()
+
+    async def scenario() -> None:
+        async with reading(terminal, got):
+            terminal.write(b"\xff")
+            await until(lambda: got == b"\xff")
+            assert terminal.input_flags() & (MARKING | AGAINST_MARKING) == MARKING
+
+    run(scenario())
+
+
+def test_a_baud_rate_of_ones_own_outlives_the_flags(terminal: Terminal) -> None:
+    serial_source = SerialSource(terminal.path, baud=12_345, parity="none")
+    is_open = asyncio.Event()
+
+    async def scenario() -> None:
+        running = asyncio.create_task(serial_source.run(nowhere, is_open.set))
+        await is_open.wait()
+        assert terminal.input_flags() & MARKING == MARKING
+        assert terminal.baud() == 12_345
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 1024])
+def test_an_ff_comes_once_wherever_it_is_cut(terminal: Terminal, size: int) -> None:
+    got = Got()
+    line = b"\xff\xff\x00\x41\x00\xff" * 10 + b"\xff"
+
+    async def scenario() -> None:
+        async with reading(terminal, got):
+            for start in range(0, len(line), size):
+                chunk = line[start : start + size]
+                await terminal.write_alone(chunk, len(chunk) + chunk.count(0xFF))
+                assert got == terminal.written
+
+    run(scenario())
+    assert (got, got.damaged) == (line, [])
+
+
+@pytest.mark.parametrize("before", range(1020, 1026))
+def test_a_pair_of_ff_between_two_reads_is_one_ff(terminal: Terminal, before: int) -> None:
+    got = Got()
+    line = b"a" * before + b"\xff\xffb"  # pyserial-asyncio reads 1,024 bytes at a time
+
+    async def scenario() -> None:
+        async with reading(terminal, got):
+            await terminal.write_alone(line, len(line) + 2)
+
+    run(scenario())
+    assert (got, got.damaged) == (line, [])
+
+
+@pytest.mark.parametrize("size", [1, 2, 1024])
+def test_damaged_bytes_are_delivered_with_their_indices(terminal: Terminal, size: int) -> None:
+    got = Got()
+    # A parity error at 03, a good FF, a damaged FF, a break, a good 00.
+    marked = b"\x68\xff\x00\x03\xff\xff\xff\x00\xff\xff\x00\x00\x00\x16"
+
+    async def scenario() -> None:
+        async with reading(terminal, got):
+            # The source has switched the marks on; with them off the terminal hands ours through,
+            # as they would come from the UART's line.
+            terminal.set_input_flags(off=termios.PARMRK)
+            for start in range(0, len(marked), size):
+                chunk = marked[start : start + size]
+                await terminal.write_alone(chunk, len(chunk))
+
+    run(scenario())
+    assert (got, got.damaged) == (b"\x68\x03\xff\xff\x00\x00\x16", [1, 3, 4])
+
+
+def test_what_came_before_the_marks_is_not_taken_for_marks(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_set = termios.tcsetattr
+
+    def tcsetattr(descriptor: int, when: int, attributes: list[Any]) -> None:
+        if attributes[0] & MARKING:
+            terminal.write(b"\xff\x00")
+            terminal.wait_for(2)
+        really_set(descriptor, when, attributes)
+
+    monkeypatch.setattr(termios, "tcsetattr", tcsetattr)
+    got = Got()
+
+    async def scenario() -> None:
+        async with reading(terminal, got):
+            terminal.write(b"new")
+            await until(lambda: got.endswith(b"new"))
+
+    run(scenario())
+    assert (got, got.damaged) == (b"new", [])
+
+
+def refuse(attributes: list[Any]) -> None:
+    raise termios.error(22, "Invalid argument")
+
+
+def ignore(attributes: list[Any]) -> None:
+    attributes[0] &= ~MARKING
+
+
+@pytest.mark.parametrize("driver", [refuse, ignore])
+def test_a_driver_without_marks_is_read_and_it_is_said_once(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, driver: Callable[[list[Any]], None]
+) -> None:
+    # A pseudo-terminal takes every input flag: this driver is played.
+    really_set = termios.tcsetattr
+
+    def tcsetattr(descriptor: int, when: int, attributes: list[Any]) -> None:
+        if attributes[0] & MARKING:
+            driver(attributes)
+        really_set(descriptor, when, attributes)
+
+    monkeypatch.setattr(termios, "tcsetattr", tcsetattr)
+    got = Got()
+    said: list[str] = []
+
+    async def scenario() -> None:
+        running = asyncio.create_task(
+            keep_running(port(terminal.path), got.deliver, said.append),
+        )
+        await until(lambda: bool(said))
+        assert terminal.input_flags() & MARKING == 0
+        terminal.write(EVERY_BYTE)
+        await until(lambda: len(got) >= len(EVERY_BYTE))
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    run(scenario())
+    assert (got, got.damaged) == (EVERY_BYTE, [])
+    assert said == [f"serial port {terminal.path}, 2400 baud 8N1 is open, but {UNMARKED}"]
 
 
 # --- trouble, in words ----------------------------------------------------------------------
@@ -226,12 +435,12 @@ def test_a_refused_parity_is_the_cause_at_every_attempt(
         serial = SerialSource(terminal.path, parity="even")
         describe, trouble = serial.describe, serial.trouble
 
-        async def run(self, deliver: Deliver, opened: Callable[[], None]) -> None:
+        async def run(self, deliver: Deliver, opened: Opened) -> None:
             attempts.append(self.serial)
             await self.serial.run(deliver, opened)
 
     async def scenario() -> None:
-        running = asyncio.create_task(keep_running(Attempted(), said.append, said.append))
+        running = asyncio.create_task(keep_running(Attempted(), nowhere, said.append))
         await until(lambda: len(attempts) == 5)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -270,9 +479,9 @@ def test_a_port_in_use_says_how_to_find_the_other_program(terminal: Terminal) ->
 
 def test_a_port_that_is_read_is_closed_to_others(terminal: Terminal) -> None:
     async def scenario() -> None:
-        async with reading(terminal, bytearray()):
+        async with reading(terminal, Got()):
             with pytest.raises(SourceError, match="is in use by another program"):
-                await port(terminal.path).run(lambda _: None, lambda: None)
+                await port(terminal.path).run(nowhere, lambda _="": None)
 
     run(scenario())
 
@@ -285,7 +494,7 @@ def test_a_good_device_is_no_trouble(terminal: Terminal) -> None:
 
 
 def test_a_hang_up_is_a_source_error_that_names_the_device(terminal: Terminal) -> None:
-    got = bytearray()
+    got = Got()
 
     async def scenario() -> None:
         async with reading(terminal, got) as running:
@@ -307,7 +516,7 @@ def test_a_port_that_comes_back_is_read_again_by_its_name(
     monkeypatch.setattr(source, "FIRST_RETRY_S", 0.002)
     monkeypatch.setattr(source, "LONGEST_RETRY_S", 0.01)
     by_id = tmp_path / "usb-FTDI_0001-if00"
-    got = bytearray()
+    got = Got()
     said: list[str] = []
 
     async def plug(chunk: bytes) -> Terminal:
@@ -320,7 +529,7 @@ def test_a_port_that_comes_back_is_read_again_by_its_name(
         return terminal
 
     async def scenario() -> None:
-        running = asyncio.create_task(keep_running(port(str(by_id)), got.extend, said.append))
+        running = asyncio.create_task(keep_running(port(str(by_id)), got.deliver, said.append))
         await until(lambda: len(said) == 1)
         terminal = await plug(b"first")
         by_id.unlink()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.simulator import MODELS
+from gateway.simulator import MODELS, SIMULATED_AUTH_KEY
 from gateway.sources import SourceAddress
 from gateway.sources.simulated import SimulatorSource, push_on_time
 from gateway.telegram import Decoder, Fault, Key, Security, Telegram
@@ -51,6 +51,34 @@ def test_the_telegrams_decode(model: str) -> None:
     assert [type(item) for item in telegrams] == [Telegram] * 5
     counters = [item.invocation_counter for item in telegrams if isinstance(item, Telegram)]
     assert counters == list(range(counters[0], counters[0] + 5))
+
+
+AUTHENTICATED = [name for name, model in MODELS.items() if model.authenticated]
+
+
+def test_the_landis_gyr_meters_with_a_tag_authenticate() -> None:
+    assert AUTHENTICATED == ["lg-e450-burgenland", "lg-e450-gbt", "lg-e570"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_with_tags_makes_them_without_being_given_a_key(model: str) -> None:
+    chunks = pushed(source(f"simulator:{model}?interval=1ms"), 2)
+    plain = [item.security for item in decoded(chunks) if isinstance(item, Telegram)]
+    items = decoded(chunks, Key(SIMULATED_AUTH_KEY))
+    verified = [item.security for item in items if isinstance(item, Telegram)]
+    if model in AUTHENTICATED:
+        assert plain == [Security.UNAUTHENTICATED] * 2
+        assert verified == [Security.AUTHENTICATED] * 2
+    else:
+        assert plain == [Security.ENCRYPTED] * 2
+        assert verified == [], "who has an authentication key takes nothing without a tag"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_with_an_authentication_key_every_models_tag_verifies(model: str) -> None:
+    (telegram,) = decoded(pushed(source(f"simulator:{model}", AUTH_KEY), 1), AUTH_KEY)
+    assert isinstance(telegram, Telegram)
+    assert telegram.security is Security.AUTHENTICATED
 
 
 def test_with_an_authentication_key_the_tag_verifies() -> None:

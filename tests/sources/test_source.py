@@ -1,13 +1,14 @@
 """keep_running: a source that breaks is tried again, and the reason is said once."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 import pytest
 
 from gateway.sources import SourceError, keep_running
-from gateway.sources.source import Deliver
+from gateway.sources.source import Deliver, Opened
 
 PATIENCE_S = 30.0
 
@@ -20,7 +21,25 @@ class Step(Enum):
 
 
 OPEN, END = Step.OPEN, Step.END
-Script = bytes | str | Step  # bytes are delivered, a text breaks the source
+
+
+@dataclass(frozen=True)
+class OpenBut:
+    """It opens and cannot do all."""
+
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """Bytes of which some came damaged."""
+
+    chunk: bytes
+    indices: tuple[int, ...]
+
+
+# Bytes are delivered, a text breaks the source.
+Script = bytes | Damaged | str | Step | OpenBut
 
 
 class Scripted:
@@ -35,21 +54,34 @@ class Scripted:
     def trouble(self) -> str | None:
         return None
 
-    async def run(self, deliver: Deliver, opened: Callable[[], None]) -> None:
+    async def run(self, deliver: Deliver, opened: Opened) -> None:
         while (step := self._script.pop(0)) is not END:
-            if isinstance(step, str):
-                raise SourceError(step)
-            if isinstance(step, bytes):
-                deliver(step)
-            else:
-                opened()
+            match step:
+                case str():
+                    raise SourceError(step)
+                case bytes():
+                    deliver(step)
+                case Damaged():
+                    deliver(step.chunk, step.indices)
+                case OpenBut():
+                    opened(step.caveat)
+                case _:
+                    opened()
+
+
+def nowhere(chunk: bytes, damaged: Sequence[int] = ()) -> None:
+    """Deliver to nobody."""
 
 
 def kept(*script: Script) -> tuple[list[bytes], list[str]]:
     """Run a script to its END; return what was delivered and what was said."""
     chunks: list[bytes] = []
     said: list[str] = []
-    running = keep_running(Scripted(*script), chunks.append, said.append)
+
+    def deliver(chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        chunks.append(chunk)
+
+    running = keep_running(Scripted(*script), deliver, said.append)
     asyncio.run(asyncio.wait_for(running, PATIENCE_S))
     return chunks, said
 
@@ -99,9 +131,25 @@ def test_after_bytes_a_cause_is_news_again(pauses: Sequence[float]) -> None:
     assert said == ["gone; trying again", "gone; trying again"]
 
 
+def test_what_came_damaged_is_passed_on(pauses: Sequence[float]) -> None:
+    got: list[tuple[bytes, Sequence[int]]] = []
+
+    def deliver(chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        got.append((chunk, damaged))
+
+    source = Scripted(Damaged(b"abc", (0, 2)), b"d", END)
+    asyncio.run(asyncio.wait_for(keep_running(source, deliver, lambda _: None), PATIENCE_S))
+    assert got == [(b"abc", (0, 2)), (b"d", ())]
+
+
 def test_that_a_source_is_open_is_said_once(pauses: Sequence[float]) -> None:
     _, said = kept(OPEN, b"a", OPEN, b"b", END)
     assert said == ["scripted source is open"]
+
+
+def test_a_caveat_is_said_with_that_it_is_open_and_once(pauses: Sequence[float]) -> None:
+    _, said = kept(OpenBut("it is deaf"), b"a", OpenBut("it is deaf"), b"b", END)
+    assert said == ["scripted source is open, but it is deaf"]
 
 
 def test_that_a_source_is_open_again_is_said_before_its_bytes_come(
@@ -109,7 +157,11 @@ def test_that_a_source_is_open_again_is_said_before_its_bytes_come(
 ) -> None:
     heard: list[str | bytes] = []
     source = Scripted(OPEN, b"a", "gone", "gone", OPEN, b"b", END)
-    asyncio.run(asyncio.wait_for(keep_running(source, heard.append, heard.append), PATIENCE_S))
+
+    def deliver(chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        heard.append(chunk)
+
+    asyncio.run(asyncio.wait_for(keep_running(source, deliver, heard.append), PATIENCE_S))
     assert heard == [
         "scripted source is open",
         b"a",
@@ -143,7 +195,7 @@ def test_bytes_make_the_pauses_short_again(pauses: Sequence[float]) -> None:
 
 
 def test_an_exception_that_is_no_source_error_is_not_swallowed(pauses: Sequence[float]) -> None:
-    def deliver(chunk: bytes) -> None:
+    def deliver(chunk: bytes, damaged: Sequence[int] = ()) -> None:
         raise LookupError(chunk)
 
     running = keep_running(Scripted(b"a", END), deliver, lambda _: None)
@@ -157,7 +209,7 @@ def test_cancelling_ends_a_pause() -> None:
         said = asyncio.Event()
         source = Scripted(*["gone"] * 3)
         running = asyncio.create_task(
-            keep_running(source, lambda _: None, lambda _: said.set()),
+            keep_running(source, nowhere, lambda _: said.set()),
         )
         await said.wait()
         running.cancel()

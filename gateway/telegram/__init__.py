@@ -10,7 +10,8 @@ The way in: `mbus` finds frames, `segments` joins them to an APDU, `ciphering` o
 from gateway.telegram.ciphering import Key, Security
 from gateway.telegram.decoder import Decoder, Telegram
 from gateway.telegram.fault import Fault, Layer
-from gateway.telegram.layouts import Reading
+from gateway.telegram.layouts import Layout
+from gateway.telegram.listing import Reading
 from gateway.telegram.obis import Obis
 
-__all__ = ["Decoder", "Fault", "Key", "Layer", "Obis", "Reading", "Security", "Telegram"]
+__all__ = ["Decoder", "Fault", "Key", "Layer", "Layout", "Obis", "Reading", "Security", "Telegram"]

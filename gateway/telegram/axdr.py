@@ -1,4 +1,8 @@
-"""A-XDR, strictly: one value that must end where the bytes end (IEC 61334-6; Green Book, 9.5)."""
+"""A-XDR, strictly: one value that must end where the bytes end (IEC 61334-6; Green Book, 9.5).
+
+A value is not read into a tree but outlined: which elements stand where, in the order of the
+bytes, containers before what they hold. The outline without the contents is a meter's layout.
+"""
 
 import struct
 from collections.abc import Mapping
@@ -15,12 +19,13 @@ VISIBLE_STRING = 0x0A
 UTF8_STRING = 0x0C
 INTEGER = 0x0F
 ENUM = 0x16
+DATE_TIME = 0x19
 
 CONTAINERS = (ARRAY, STRUCTURE)
 STRINGS = (OCTET_STRING, VISIBLE_STRING, UTF8_STRING)
-MAX_DEPTH = 8  # push lists nest three deep
+MAX_COUNT = 0x7F  # no list and no string of a push is longer, so one byte tells its length
 
-_NUMBERS: Mapping[int, struct.Struct] = MappingProxyType(
+NUMBERS: Mapping[int, struct.Struct] = MappingProxyType(
     {
         0x05: struct.Struct(">i"),  # double-long
         0x06: struct.Struct(">I"),  # double-long-unsigned
@@ -31,95 +36,126 @@ _NUMBERS: Mapping[int, struct.Struct] = MappingProxyType(
         0x14: struct.Struct(">q"),  # long64
         0x15: struct.Struct(">Q"),  # long64-unsigned
         ENUM: struct.Struct(">B"),
+        0x17: struct.Struct(">f"),  # float32
+        0x18: struct.Struct(">d"),  # float64
+    }
+)
+UNSIGNED = (0x06, 0x11, 0x12, 0x15, ENUM)
+NAMES: Mapping[int, str] = MappingProxyType(
+    {
+        NULL: "null-data",
+        ARRAY: "array",
+        STRUCTURE: "structure",
+        0x03: "boolean",
+        0x05: "double-long",
+        0x06: "double-long-unsigned",
+        OCTET_STRING: "octet-string",
+        VISIBLE_STRING: "visible-string",
+        UTF8_STRING: "utf8-string",
+        INTEGER: "integer",
+        0x10: "long",
+        0x11: "unsigned",
+        0x12: "long-unsigned",
+        0x14: "long64",
+        0x15: "long64-unsigned",
+        ENUM: "enum",
+        0x17: "float32",
+        0x18: "float64",
+        DATE_TIME: "date-time",
+        0x1A: "date",
+        0x1B: "time",
     }
 )
 
+# How many bytes an element takes with its tag; 0: its length follows, -1: no tag of a push.
+_FIXED = {tag: 1 + number.size for tag, number in NUMBERS.items()} | {
+    NULL: 1,
+    0x03: 2,
+    DATE_TIME: 13,
+    0x1A: 6,
+    0x1B: 5,
+}
+_SIZES = [0 if tag in CONTAINERS + STRINGS else _FIXED.get(tag, -1) for tag in range(256)]
 
-class Element(NamedTuple):
-    """One value: its tag, what it holds, and the bytes `start … end-1` that it was read from.
 
-    `value` is an int for numbers, bytes for strings, None for null, and for arrays and
-    structures the tuple of their elements.
+class Outline(NamedTuple):
+    """The elements of one value: the tag of element i stands at `starts[i]`.
+
+    `starts` has one item more: where the last element ends.
     """
 
-    tag: int
-    value: "int | bytes | tuple[Element, ...] | None"
-    start: int
-    end: int
+    octets: bytes
+    starts: list[int]
 
-    @property
-    def children(self) -> "tuple[Element, ...]":
-        """The elements of an array or structure; of anything else none."""
-        return self.value if isinstance(self.value, tuple) else ()
+    def kind(self, index: int) -> int:
+        """Return the kind of element `index`: its tag, shifted by 8, and its length if it has one.
 
-    @property
-    def number(self) -> int | None:
-        """The value of a number; of anything else None."""
-        return self.value if self.tag in _NUMBERS and isinstance(self.value, int) else None
+        0x0906 is an octet string of six bytes, 0x0203 a structure of three, 0x1200 a
+        long-unsigned.
+        """
+        start = self.starts[index]
+        tag = self.octets[start]
+        return tag << 8 | (0 if _SIZES[tag] else self.octets[start + 1])
 
+    def kinds(self, start: int = 0, end: int | None = None) -> list[int]:
+        """Return the kinds of the elements `start … end-1`, or of all."""
+        return [self.kind(index) for index in range(len(self.starts) - 1)[start:end]]
 
-class _Open(NamedTuple):
-    """A container that still lacks elements."""
+    def content_start(self, index: int) -> int:
+        """Return where the bytes of element `index` start, behind its tag and length."""
+        start = self.starts[index]
+        return start + (1 if _SIZES[self.octets[start]] else 2)
 
-    tag: int
-    start: int
-    size: int
-    elements: list[Element]
+    def content(self, index: int) -> bytes:
+        """Return the bytes of the string `index`."""
+        return self.octets[self.starts[index] + 2 : self.starts[index + 1]]
 
-
-def parse(octets: bytes, start: int) -> Element | Fault:
-    """Read the one value that fills `octets[start:]` exactly; offsets count in `octets`."""
-    stack: list[_Open] = []
-    position = start
-    while True:
-        if position >= len(octets):
-            return Fault(Layer.STRUCTURE, "the value breaks off", position)
-        tag = octets[position]
-        if tag in CONTAINERS:
-            if len(octets) < position + 2 or octets[position + 1] >= 0x80:
-                return Fault(Layer.STRUCTURE, "the number of elements is damaged", position + 1)
-            if len(stack) == MAX_DEPTH:
-                return Fault(Layer.STRUCTURE, f"nested deeper than {MAX_DEPTH} levels", position)
-            stack.append(_Open(tag, position, octets[position + 1], []))
-            position += 2
-        else:
-            leaf = _leaf(octets, position)
-            if isinstance(leaf, Fault):
-                return leaf
-            position = leaf.end
-            if not stack:
-                return _ended(leaf, octets)
-            stack[-1].elements.append(leaf)
-        while len(stack[-1].elements) == stack[-1].size:
-            full = stack.pop()
-            whole = Element(full.tag, tuple(full.elements), full.start, position)
-            if not stack:
-                return _ended(whole, octets)
-            stack[-1].elements.append(whole)
+    def number(self, index: int) -> int | float:
+        """Return the value of the number `index`."""
+        start = self.starts[index]
+        unpack_from = NUMBERS[self.octets[start]].unpack_from
+        return unpack_from(self.octets, start + 1)[0]  # type: ignore[no-any-return]
 
 
-def _ended(element: Element, octets: bytes) -> Element | Fault:
-    if element.end == len(octets):
-        return element
-    surplus = len(octets) - element.end
-    return Fault(Layer.STRUCTURE, f"the value ends {surplus} before the last byte", element.end)
+def outline(octets: bytes, start: int) -> Outline | Fault:
+    """Outline the one value that fills `octets[start:]` exactly; offsets count in `octets`."""
+    starts: list[int] = []
+    found, sizes, end = starts.append, _SIZES, len(octets)
+    position, missing = start, 1
+    try:
+        while missing:
+            size = sizes[octets[position]]
+            found(position)
+            missing -= 1
+            if size > 0:
+                position += size
+            elif size < 0:
+                reason = f"0x{octets[position]:02x} is no A-XDR tag of a push"
+                return Fault(Layer.STRUCTURE, reason, position)
+            else:
+                count = octets[position + 1]
+                if count > MAX_COUNT:
+                    reason = f"the length of the {NAMES[octets[position]]} is damaged"
+                    return Fault(Layer.STRUCTURE, reason, position + 1)
+                if octets[position] < OCTET_STRING:
+                    missing += count
+                else:
+                    position += count
+                position += 2
+    except IndexError:
+        return Fault(Layer.STRUCTURE, "the value breaks off", end)
+    if position > end:
+        return Fault(Layer.STRUCTURE, "the last element breaks off", starts[-1])
+    if position < end:
+        surplus = end - position
+        return Fault(Layer.STRUCTURE, f"the value ends {surplus} before the last byte", position)
+    starts.append(position)
+    return Outline(octets, starts)
 
 
-def _leaf(octets: bytes, start: int) -> Element | Fault:
-    """Read a value that holds no others."""
-    tag = octets[start]
-    body = start + 1
-    if number := _NUMBERS.get(tag):
-        end = body + number.size
-        if end > len(octets):
-            return Fault(Layer.STRUCTURE, "the value breaks off", len(octets))
-        return Element(tag, number.unpack_from(octets, body)[0], start, end)
-    if tag in STRINGS:
-        # No string of a push is longer than 127 bytes, so its length takes one byte.
-        end = body + 1 + (octets[body] if body < len(octets) else 0)
-        if body >= len(octets) or octets[body] >= 0x80 or end > len(octets):
-            return Fault(Layer.STRUCTURE, "a string is longer than what holds it", body)
-        return Element(tag, octets[body + 1 : end], start, end)
-    if tag == NULL:
-        return Element(tag, None, start, body)
-    return Fault(Layer.STRUCTURE, f"0x{tag:02x} is no A-XDR tag of a push", start)
+def end_of(octets: bytes, start: int) -> int:
+    """Return where the element at `start` of an outlined value ends; of a container its head."""
+    size = _SIZES[octets[start]]
+    if size:
+        return start + size
+    return start + 2 + (octets[start + 1] if octets[start] in STRINGS else 0)

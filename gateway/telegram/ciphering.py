@@ -10,9 +10,11 @@ import hmac
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from gateway.telegram import ber
 from gateway.telegram.fault import Fault, Layer
 
 GENERAL_GLO_CIPHERING = 0xDB
@@ -76,8 +78,7 @@ class Key:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """An APDU taken apart, still encrypted. `ciphertext_start` is its index in the APDU."""
 
     system_title: bytes
@@ -93,8 +94,7 @@ class Sealed:
         return self.system_title + self.invocation_counter.to_bytes(4, "big")
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """The plaintext of an APDU, and how it was protected."""
 
     plaintext: bytes
@@ -110,7 +110,7 @@ def parse(apdu: bytes) -> Sealed | Fault:
     if len(apdu) < 2 or apdu[1] != SYSTEM_TITLE_BYTES:
         return Fault(Layer.CIPHERING, "the system title is not 8 bytes long", 1)
     length_start = 2 + SYSTEM_TITLE_BYTES
-    decoded = _ber_length(apdu, length_start)
+    decoded = ber.length(apdu, length_start)
     if decoded is None:
         return Fault(Layer.CIPHERING, "the length field is damaged", min(length_start, len(apdu)))
     length, body = decoded
@@ -137,7 +137,7 @@ def parse(apdu: bytes) -> Sealed | Fault:
 
 def apdu_length(octets: bytes) -> int | None:
     """Return the length of the APDU at the start of `octets`; None if no whole one stands there."""
-    decoded = _ber_length(octets, 2 + SYSTEM_TITLE_BYTES)
+    decoded = ber.length(octets, 2 + SYSTEM_TITLE_BYTES)
     if decoded is None or octets[1] != SYSTEM_TITLE_BYTES or sum(decoded) > len(octets):
         return None
     return sum(decoded)
@@ -147,7 +147,7 @@ class Opener:
     """Decrypts with one meter's keys; the cipher is set up once."""
 
     def __init__(self, key: Key, auth_key: Key | None) -> None:
-        self._cipher = AESGCM(key.octets)
+        self._encrypt = AESGCM(key.octets).encrypt
         self._auth_key = auth_key
 
     def open(self, sealed: Sealed) -> Opened | Fault:
@@ -158,30 +158,25 @@ class Opener:
                 "if this meter never sends one, remove auth_key"
             )
             return Fault(Layer.CIPHERING, reason, sealed.ciphertext_start - SECURITY_OFFSET_BYTES)
-        # GCM's keystream is its own inverse; what `encrypt` appends is the tag of other data.
-        plaintext = self._cipher.encrypt(sealed.nonce, sealed.ciphertext, None)[:-16]
-        if sealed.tag is None:
-            return Opened(plaintext, Security.ENCRYPTED)
-        if self._auth_key is None:
-            return Opened(plaintext, Security.UNAUTHENTICATED)
-        associated = bytes([sealed.security_byte]) + self._auth_key.octets
-        again = self._cipher.encrypt(sealed.nonce, plaintext, associated)
-        tag_start = len(plaintext)
-        if not hmac.compare_digest(again[tag_start : tag_start + TAG_BYTES], sealed.tag):
+        opened = self.decrypt(
+            sealed.nonce, sealed.security_byte, sealed.ciphertext, sealed.tag or b""
+        )
+        if opened is None:
             reason = "the authentication tag is wrong: damaged, forged, or a key is wrong"
-            return Fault(Layer.CIPHERING, reason, sealed.ciphertext_start + tag_start)
-        return Opened(plaintext, Security.AUTHENTICATED)
+            tag_start = sealed.ciphertext_start + len(sealed.ciphertext)
+            return Fault(Layer.CIPHERING, reason, tag_start)
+        return Opened(*opened)
 
-
-def _ber_length(octets: bytes, start: int) -> tuple[int, int] | None:
-    """Return (length, index behind the length field), or None: X.690, 8.1.3, at most 2 octets."""
-    if len(octets) <= start:
-        return None
-    first = octets[start]
-    if first < 0x80:
-        return first, start + 1
-    size = first & 0x7F
-    end = start + 1 + size
-    if size not in (1, 2) or len(octets) < end:
-        return None
-    return int.from_bytes(octets[start + 1 : end], "big"), end
+    def decrypt(
+        self, nonce: bytes, security_byte: int, ciphertext: bytes, tag: bytes
+    ) -> tuple[bytes, Security] | None:
+        """Return plaintext and protection; None if `tag` must verify and does not."""
+        # GCM's keystream is its own inverse; what `encrypt` appends is the tag of other data.
+        plaintext = self._encrypt(nonce, ciphertext, None)[:-16]
+        if self._auth_key is None:
+            return plaintext, Security.UNAUTHENTICATED if tag else Security.ENCRYPTED
+        associated = bytes([security_byte]) + self._auth_key.octets
+        again = self._encrypt(nonce, plaintext, associated)
+        if not hmac.compare_digest(again[len(plaintext) :][:TAG_BYTES], tag):
+            return None
+        return plaintext, Security.AUTHENTICATED

@@ -1,29 +1,32 @@
 """Bytes in, telegrams and faults out: the one door of this folder."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from types import MappingProxyType
+from typing import NamedTuple
 
-from gateway.telegram import ciphering, layouts, notification
-from gateway.telegram.ciphering import Key, Security
-from gateway.telegram.fault import Fault
-from gateway.telegram.layouts import Reading
-from gateway.telegram.mbus import Frame, FrameReader
-from gateway.telegram.obis import Obis
+from gateway.telegram import axdr, ciphering, key_slips, layouts, notification
+from gateway.telegram.ciphering import Key, Sealed, Security
+from gateway.telegram.fault import Fault, Layer
+from gateway.telegram.frames import Frame, FrameReader
+from gateway.telegram.layouts import LAYOUTS, Layout
+from gateway.telegram.learned import LearnedFrames, LearnedPlaintext, Wording
+from gateway.telegram.listing import Readings
 from gateway.telegram.segments import Apdu, Assembler
 
+# How often a slip with the key is looked for; a key that has fitted once has none.
+MAX_SLIPS = 3
 # A frame's bytes follow each other on the wire; after such a silence the rest will not come.
 MAX_SILENCE_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Telegram:
+class Telegram(NamedTuple):
     """All that the meter says in one push.
 
     `meter` is the system title (8 bytes). `clock` is the time at which the push was made: aware,
     or naive if the meter leaves its deviation from UTC unspecified, or None; `clock_status` is
-    its status byte. `received` is when its last byte came, on the clock that `feed` is given.
+    its status byte. `received` is when its last byte came, on the clock that `feed` is given;
+    `offset` is where its APDU stands, counted from the first byte ever fed.
     """
 
     meter: bytes
@@ -31,43 +34,103 @@ class Telegram:
     security: Security
     clock: datetime | None
     clock_status: int | None
-    readings: Mapping[Obis, Reading]
+    readings: Readings
     received: float
+    offset: int = 0
 
 
 class Decoder:
     """Decodes one meter's stream. Its memory is bounded: one frame and one APDU.
 
     Any bytes give telegrams or faults, never an exception; how they are cut into chunks makes no
-    difference, and after any garbage the next whole telegram is found.
+    difference, and after any garbage the next whole telegram is found. `layout` prescribes how
+    the meter lists its objects; without it they are recognised, with the help of `layouts`.
     """
 
-    def __init__(self, key: Key, auth_key: Key | None = None) -> None:
-        self._frames = FrameReader()
+    def __init__(
+        self,
+        key: Key,
+        auth_key: Key | None = None,
+        *,
+        layout: Layout | None = None,
+        layouts: Sequence[Layout] = LAYOUTS,
+    ) -> None:
+        self._reader = FrameReader()
         self._assembler = Assembler()
         self._opener = ciphering.Opener(key, auth_key)
+        self._keys = key, auth_key
+        self._slips_left = MAX_SLIPS
+        self._layout = layout
+        self._layouts = layouts
         self._last_byte = 0.0
+        # The last plaintext that went the general way, and what was learned when the next came.
+        self._read_last: tuple[bytes, notification.Header, Readings, bytes] | None = None
+        self._plaintext: LearnedPlaintext | None = None
+        self._frames: LearnedFrames | None = None
 
-    def feed(self, chunk: bytes, now: float) -> list[Telegram | Fault]:
+    def feed(self, chunk: bytes, now: float, damaged: Sequence[int] = ()) -> list[Telegram | Fault]:
         """Take the next bytes, which came at `now` (seconds, monotonic); return what they show.
 
-        A fault's offset counts from the first byte ever fed.
+        `damaged` are the indices in `chunk` of bytes that came with a parity or framing error. A
+        fault's offset counts from the first byte ever fed.
         """
         if not chunk:
             return []
+        is_idle = self._reader.is_idle and self._assembler.is_idle
+        if is_idle and not damaged and (telegram := self._recall(chunk, now)):
+            self._last_byte = now
+            return [telegram]
         found: list[Telegram | Fault] = []
         if now - self._last_byte > MAX_SILENCE_S:
-            found += self._join(self._frames.finish())
+            found += self._join(self._reader.finish())
         self._last_byte = now
-        return found + self._join(self._frames.feed(chunk, now))
+        frames = self._reader.feed(chunk, now, damaged)
+        decoded = self._join(frames)
+        # Once a second telegram was worded as the first, its frames are worth learning too.
+        if is_idle and self._plaintext and len(decoded) == 1 and isinstance(decoded[0], Telegram):
+            self._frames = LearnedFrames.of(frames, len(chunk))
+        return found + decoded if found else decoded
 
     def finish(self) -> list[Telegram | Fault]:
         """Wait no longer for bytes: return what the incomplete rest shows."""
-        return self._join(self._frames.finish()) + self._open(self._assembler.finish())
+        rest = self._join(self._reader.finish())
+        return rest + [self._decode(item) for item in self._assembler.finish()]
 
     def decode_apdu(self, apdu: bytes, now: float) -> Telegram | Fault:
         """Decode one APDU that came without frames; a fault's offset counts in `apdu`."""
         return self._decode(Apdu(apdu, now))
+
+    def _recall(self, chunk: bytes, now: float) -> Telegram | None:
+        """Decode a chunk that is one telegram, framed and worded as the last; None if it is not."""
+        frames = self._frames
+        if frames is None or (secret := frames.unseal(chunk)) is None:
+            return None
+        counter, ciphertext, tag = secret
+        title = frames.title
+        opened = self._opener.decrypt(title + counter, frames.security_byte, ciphertext, tag)
+        if opened is None or (wording := self._recognise(opened[0], title)) is None:
+            return None
+        time, readings = wording
+        offset = self._reader.offset + frames.apdu_start
+        self._reader.skip(len(chunk))
+        return Telegram(
+            title,
+            int.from_bytes(counter, "big"),
+            opened[1],
+            time.moment if time else None,
+            time.status if time else None,
+            readings,
+            now,
+            offset,
+        )
+
+    def _recognise(self, plaintext: bytes, title: bytes) -> Wording | None:
+        """Read a plaintext that is worded as the last one of the same meter."""
+        if self._read_last:
+            self._plaintext = LearnedPlaintext(*self._read_last)
+            self._read_last = None
+        learned = self._plaintext
+        return learned.read(plaintext) if learned and learned.title == title else None
 
     def _join(self, frames: Iterable[Frame | Fault]) -> list[Telegram | Fault]:
         found: list[Telegram | Fault] = []
@@ -75,38 +138,60 @@ class Decoder:
             if isinstance(frame, Fault):
                 found.append(frame)
             else:
-                found += self._open(self._assembler.add(frame))
+                found += [self._decode(item) for item in self._assembler.add(frame)]
         return found
 
-    def _open(self, apdus: Iterable[Apdu | Fault]) -> list[Telegram | Fault]:
-        return [item if isinstance(item, Fault) else self._decode(item) for item in apdus]
-
-    def _decode(self, apdu: Apdu) -> Telegram | Fault:
-        result = self._read(apdu.content, apdu.received)
-        if isinstance(result, Fault):
-            return result.at(apdu.wire_offset(result.offset))
-        return result
-
-    def _read(self, apdu: bytes, received: float) -> Telegram | Fault:
-        sealed = ciphering.parse(apdu)
+    def _decode(self, apdu: Apdu | Fault) -> Telegram | Fault:
+        if isinstance(apdu, Fault):
+            return apdu
+        sealed = ciphering.parse(apdu.content)
         if isinstance(sealed, Fault):
-            return sealed
+            return sealed.at(apdu.wire_offset(sealed.offset))
         opened = self._opener.open(sealed)
         if isinstance(opened, Fault):
-            return opened
-        # The cipher keeps every byte's place, so a plaintext offset is an APDU offset.
-        notified = notification.parse(opened.plaintext)
-        if isinstance(notified, Fault):
-            return notified.at(sealed.ciphertext_start + notified.offset)
-        readings = layouts.readings(notified.body)
-        if isinstance(readings, Fault):
-            return readings.at(sealed.ciphertext_start + readings.offset)
-        return Telegram(
-            meter=sealed.system_title,
-            invocation_counter=sealed.invocation_counter,
-            security=opened.security,
-            clock=notified.time.moment if notified.time else None,
-            clock_status=notified.time.status if notified.time else None,
-            readings=MappingProxyType(readings),
-            received=received,
+            return self._refuse(opened, sealed, apdu.wire_offset(opened.offset))
+        wording = self._recognise(opened.plaintext, sealed.system_title) or self._read(
+            opened.plaintext, sealed.system_title
         )
+        if isinstance(wording, Fault):
+            # The cipher keeps every byte's place, so a plaintext offset is an APDU offset.
+            offset = apdu.wire_offset(sealed.ciphertext_start + wording.offset)
+            return self._refuse(wording, sealed, offset)
+        self._slips_left = 0
+        time, readings = wording
+        return Telegram(
+            sealed.system_title,
+            sealed.invocation_counter,
+            opened.security,
+            time.moment if time else None,
+            time.status if time else None,
+            readings,
+            apdu.received,
+            apdu.wire_offset(0),
+        )
+
+    def _refuse(self, fault: Fault, sealed: Sealed, offset: int) -> Fault:
+        """Return the fault with what is known of its telegram: place, meter, a slip of the key."""
+        reason = fault.reason
+        if self._slips_left and fault.layer in (Layer.CIPHERING, Layer.DECRYPTION):
+            self._slips_left -= 1
+            if found := key_slips.slip(*self._keys, sealed):
+                reason = f"{reason}; {found}"
+        return replace(fault, reason=reason, offset=offset, meter=sealed.system_title)
+
+    def _read(self, plaintext: bytes, title: bytes) -> Wording | Fault:
+        """Read a plaintext the general way; how it is worded is learned when the next comes."""
+        header = notification.header(plaintext)
+        if isinstance(header, Fault):
+            return header
+        outline = axdr.outline(plaintext, header.body_start)
+        if isinstance(outline, Fault):
+            return outline
+        listing = layouts.recognise(outline, title, self._layouts, self._layout)
+        if isinstance(listing, Fault):
+            return listing
+        readings = listing.read(plaintext)
+        if isinstance(readings, Fault):
+            return readings
+        self._read_last = (plaintext, header, readings, title)
+        return header.time, readings

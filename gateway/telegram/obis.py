@@ -21,6 +21,11 @@ class Obis(NamedTuple):
     def __str__(self) -> str:
         return f"{self.a}-{self.b}:{self.c}.{self.d}.{self.e}.{self.f}"
 
+    @property
+    def channel_0(self) -> "Obis":
+        """Return the same object of channel 0; some meters call their only channel 1."""
+        return self._replace(b=0)
+
     @classmethod
     def parse(cls, text: str) -> "Obis":
         """Read 1-0:1.7.0, 1-0:1.7.0.255 or 1.0.1.7.0.255; ValueError says what is wrong."""
@@ -34,6 +39,10 @@ class Obis(NamedTuple):
 CLOCK = Obis(0, 0, 1, 0, 0)
 METER_NUMBER = Obis(0, 0, 96, 1, 0)
 DEVICE_NAME = Obis(0, 0, 42, 0, 0)
+LOCAL_TIME = Obis(1, 0, 0, 9, 1)
+LOCAL_DATE = Obis(1, 0, 0, 9, 2)
+# Objects that are no numbers, whatever a damaged telegram says.
+NAMED_TEXTS = frozenset((CLOCK, METER_NUMBER, DEVICE_NAME, LOCAL_TIME, LOCAL_DATE))
 
 # DLMS UA Blue Book, 4.3.2, "unit": those that electricity meters use. None: a number without unit.
 UNITS: Mapping[int, str | None] = MappingProxyType(
@@ -52,22 +61,14 @@ UNITS: Mapping[int, str | None] = MappingProxyType(
 )
 
 # The unit in which each object of the meters' data model must come (operators' descriptions of
-# the customer interface: KSMWest and Netz NÖ push lists). Anything else is damage. What has a unit
-# here is never negative: directions have objects of their own.
+# the customer interface). Anything else is damage. What has a unit here is never negative:
+# directions have objects of their own. E is the tariff, 0 the sum of all.
 EXPECTED_UNITS: Mapping[Obis, str | None] = MappingProxyType(
-    {
-        Obis(1, 0, 32, 7, 0): "V",
-        Obis(1, 0, 52, 7, 0): "V",
-        Obis(1, 0, 72, 7, 0): "V",
-        Obis(1, 0, 31, 7, 0): "A",
-        Obis(1, 0, 51, 7, 0): "A",
-        Obis(1, 0, 71, 7, 0): "A",
-        Obis(1, 0, 1, 7, 0): "W",
-        Obis(1, 0, 2, 7, 0): "W",
-        Obis(1, 0, 1, 8, 0): "Wh",
-        Obis(1, 0, 2, 8, 0): "Wh",
-        Obis(1, 0, 3, 8, 0): "varh",
-        Obis(1, 0, 4, 8, 0): "varh",
-        Obis(1, 0, 13, 7, 0): None,
-    }
+    {Obis(1, 0, c, 7, 0): "V" for c in (32, 52, 72)}
+    | {Obis(1, 0, c, 7, 0): "A" for c in (31, 51, 71)}
+    | {Obis(1, 0, c, 7, 0): "W" for c in (1, 2)}
+    | {Obis(1, 0, c, 7, 0): "var" for c in (3, 4)}
+    | {Obis(1, 0, c, 8, e): "Wh" for c in (1, 2) for e in range(5)}
+    | {Obis(1, 0, c, 8, e): "varh" for c in range(3, 9) for e in range(5)}
+    | {Obis(1, 0, 13, 7, 0): None}
 )

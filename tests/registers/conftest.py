@@ -7,7 +7,8 @@ import pytest
 
 from gateway.simulator import SimulatedMeter
 from gateway.snapshot import Snapshot
-from gateway.telegram import Decoder, Key, Obis, Reading, Security, Telegram
+from gateway.telegram import Decoder, Key, Security, Telegram
+from gateway.telegram.listing import Readings
 
 KEY = bytes(range(16))
 START = datetime(2024, 7, 1, 10, 0, 0, tzinfo=UTC)
@@ -16,7 +17,9 @@ Number = int | float | str | datetime
 
 
 @pytest.fixture(scope="session")
-def snapshot() -> Callable[[Mapping[str, Number]], Snapshot]:
+def snapshot(
+    readings_of: Callable[..., Readings],
+) -> Callable[[Mapping[str, Number]], Snapshot]:
     """Build a snapshot from readings by OBIS code: snapshot({"1-0:1.7.0": 230})."""
 
     def build(readings: Mapping[str, Number]) -> Snapshot:
@@ -26,7 +29,7 @@ def snapshot() -> Callable[[Mapping[str, Number]], Snapshot]:
             security=Security.ENCRYPTED,
             clock=None,
             clock_status=None,
-            readings={Obis.parse(code): Reading(value) for code, value in readings.items()},
+            readings=readings_of(readings),
             received=0.0,
         )
         return Snapshot.of(telegram)

@@ -40,6 +40,8 @@ READINGS = {
     "1-0:3.8.0": 457_012,
     "1-0:4.8.0": 3_928_765,
     "1-0:13.7.0": 0.987,
+    "1-0:3.7.0": 12,
+    "1-0:4.7.0": 431,
 }
 
 
@@ -311,11 +313,15 @@ PLAIN = {
     "1-0:13.7.0": (30, ">f"),
     "0-0:96.1.0": (32, "8 registers"),
     "0-0:42.0.0": (40, "8 registers"),
+    "1-0:3.7.0": (50, ">I"),
+    "1-0:4.7.0": (52, ">I"),
 }
 
 
 def test_obis_plain_has_a_register_for_every_obis_code_of_the_data_model() -> None:
-    model = {*EXPECTED_UNITS, CLOCK, METER_NUMBER, DEVICE_NAME}
+    # Single tariffs have no register yet; their sum has.
+    sums = {obis for obis in EXPECTED_UNITS if obis.e == 0 and obis.c not in range(5, 9)}
+    model = {*sums, CLOCK, METER_NUMBER, DEVICE_NAME}
     assert {f"{code}.255" for code in PLAIN} == {str(code) for code in model}
 
 
@@ -346,7 +352,7 @@ def test_obis_plain_shows_the_signed_power_and_the_telegrams_age(snapshot: Build
 
 def test_obis_plain_is_one_block_without_a_hole() -> None:
     (span,) = shipped("obis_plain").layout.spans[Table.HOLDING]
-    assert (span.first, span.end) == (0, 48)
+    assert (span.first, span.end) == (0, 54)
 
 
 # --- the fact tables ------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.simulator import SimulatedMeter
 from gateway.simulator.meters import Push
-from gateway.telegram import Decoder, Key, Obis, Reading, Security, Telegram
+from gateway.telegram import Decoder, Key, Security, Telegram
+from gateway.telegram.listing import Readings
 
 KEY = bytes(range(16))
 START = datetime(2024, 7, 1, 10, 0, 0, tzinfo=UTC)
@@ -16,7 +17,7 @@ Number = int | float | str | datetime
 
 
 @pytest.fixture(scope="session")
-def telegram() -> Callable[..., Telegram]:
+def telegram(readings_of: Callable[..., Readings]) -> Callable[..., Telegram]:
     """Build a telegram from values by OBIS code: telegram({"1-0:1.7.0": 230})."""
 
     def build(values: Mapping[str, Number], received: float = 0.0) -> Telegram:
@@ -26,7 +27,7 @@ def telegram() -> Callable[..., Telegram]:
             security=Security.ENCRYPTED,
             clock=None,
             clock_status=None,
-            readings={Obis.parse(code): Reading(value) for code, value in values.items()},
+            readings=readings_of(values),
             received=received,
         )
 

@@ -1,10 +1,13 @@
 """OBIS codes: how they are written, and the unit table."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, METER_NUMBER, UNITS, Obis
+from gateway.simulator import MODELS, SimulatedMeter
+from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, METER_NUMBER, NAMED_TEXTS, UNITS, Obis
 
 groups = st.integers(0, 255)
 codes = st.builds(Obis, *[groups] * 6)
@@ -94,6 +97,7 @@ def test_unit_codes_are_those_of_the_blue_book() -> None:
         (("32.7", "52.7", "72.7"), "V"),
         (("31.7", "51.7", "71.7"), "A"),
         (("1.7", "2.7"), "W"),
+        (("3.7", "4.7"), "var"),
         (("1.8", "2.8"), "Wh"),
         (("3.8", "4.8"), "varh"),
         (("13.7",), None),
@@ -104,3 +108,27 @@ def test_each_object_of_the_push_lists_has_its_unit(
 ) -> None:
     for code in codes:
         assert EXPECTED_UNITS[Obis.parse(f"1-0:{code}.0.255")] == unit
+
+
+@pytest.mark.parametrize("tariff", range(5))
+def test_each_tariff_has_the_unit_of_the_sum(tariff: int) -> None:
+    for code, unit in ((1, "Wh"), (2, "Wh"), (3, "varh"), (4, "varh")):
+        assert EXPECTED_UNITS[Obis(1, 0, code, 8, tariff)] == unit
+
+
+def test_every_channel_of_an_object_is_the_object() -> None:
+    assert Obis(1, 1, 1, 8, 0).channel_0 == Obis(1, 0, 1, 8, 0).channel_0 == Obis(1, 0, 1, 8, 0)
+
+
+def test_what_is_a_text_has_no_unit() -> None:
+    assert not NAMED_TEXTS & set(EXPECTED_UNITS)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_number_of_every_model_has_a_unit_that_is_expected(model: str) -> None:
+    meter = SimulatedMeter(model, bytes(16), seed=7, start=datetime(2024, 7, 1, tzinfo=UTC))
+    for code, (value, unit) in meter.push().readings.items():
+        if isinstance(value, int | float):
+            assert EXPECTED_UNITS[Obis.parse(code).channel_0] == unit
+        else:
+            assert Obis.parse(code) in NAMED_TEXTS

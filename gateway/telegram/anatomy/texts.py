@@ -1,0 +1,71 @@
+"""The words of an anatomy's rows, in English and German."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gateway.telegram.anatomy.field import Change, Field, Kind
+from gateway.telegram.anatomy.meanings import MEANINGS, NOTES
+from gateway.telegram.anatomy.names import NAMES, OBJECTS, Text
+from gateway.telegram.fault import Layer
+from gateway.telegram.obis import Obis
+
+LANGUAGES = ("en", "de")
+ENERGY = 8  # group D: a counter since the meter was made
+
+LAYERS: Mapping[Layer, Text] = MappingProxyType(
+    {
+        Layer.FRAME: Text("frame", "Rahmen"),
+        Layer.SEGMENT: Text("transport", "Transport"),
+        Layer.CIPHERING: Text("ciphering", "Verschlüsselung"),
+        Layer.DECRYPTION: Text("decryption", "Entschlüsselung"),
+        Layer.STRUCTURE: Text("structure", "Struktur"),
+        Layer.LAYOUT: Text("object", "Objekt"),
+    }
+)
+
+CHANGES: Mapping[Change, Text] = MappingProxyType(
+    {
+        Change.STATIC: Text("static", "fest"),
+        Change.MODEL: Text("static for the model", "fest je Modell"),
+        Change.METER: Text("static for the meter", "fest je Zähler"),
+        Change.CHANGES: Text("changes", "wechselt"),
+        Change.UNKNOWN: Text("unknown", "unbekannt"),
+    }
+)
+
+TARIFF = Text("tariff", "Tarif")
+
+
+def name(field: Field, language: str) -> str:
+    """Return what a row is called; an object by what it measures."""
+    if field.id == "object":
+        obis = Obis.parse(field.label)
+        tariff = f", {TARIFF.of(language)} {obis.e}" if obis.d == ENERGY and obis.e else ""
+        known = OBJECTS.get(obis._replace(e=0) if tariff else obis)
+        if known is None:
+            return f"{NAMES[field.id].of(language)} {obis}"
+        return f"{known.of(language)}{tariff} ({obis})"
+    title = NAMES[field.id].of(language)
+    is_numbered = field.label and field.kind == Kind.GROUP
+    return f"{title} {field.label}" if is_numbered else title
+
+
+def meaning(field: Field, language: str) -> str:
+    """Return what a row means; "" where its name says it all."""
+    text = MEANINGS.get(field.id)
+    return text.of(language) if text else ""
+
+
+def notes(field: Field, language: str) -> list[str]:
+    """Return what is to be said about a row's value."""
+    return [NOTES[note].of(language) for note in field.notes]
+
+
+def layer_name(layer: Layer, language: str) -> str:
+    """Return what a layer is called."""
+    return LAYERS[layer].of(language)
+
+
+def change_name(change: Change | None, language: str) -> str:
+    """Return whether a field stays the same, in a few words."""
+    return CHANGES[change].of(language) if change else ""

@@ -1,0 +1,197 @@
+"""Which reading stands where in a plaintext, and the readings themselves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, time
+from typing import NamedTuple
+
+from gateway.telegram import axdr, notification
+from gateway.telegram.fault import Fault, Layer
+from gateway.telegram.notification import CosemTime
+from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, LOCAL_DATE, LOCAL_TIME, Obis
+
+MAX_NUMBER = 2.0**64  # no meter counts further, also where it sends floats
+_SCALES = {scaler: (scaler < 0, 10 ** abs(scaler)) for scaler in range(-3, 4)}
+CLOCK_KINDS = (axdr.OCTET_STRING << 8 | notification.DATE_TIME_BYTES, axdr.DATE_TIME << 8)
+
+
+class Reading(NamedTuple):
+    """One OBIS value as the meter sent it, its scaler applied: an int stays an int.
+
+    `unit` is a DLMS unit such as "Wh", None for texts, clocks and bare numbers. `status` is the
+    status byte of a clock (bit 7: daylight saving), None for all else.
+    """
+
+    value: int | float | str | datetime
+    unit: str | None = None
+    status: int | None = None
+
+
+class Entry(NamedTuple):
+    """One object: the A-XDR kind of its value, and where the value's tag and bytes stand."""
+
+    obis: Obis
+    kind: int
+    start: int
+    end: int
+    scaler: int = 0
+    unit: str | None = None
+
+    @property
+    def content_start(self) -> int:
+        """Return where the value's own bytes start, behind its tag and length."""
+        return self.start + (2 if self.kind >> 8 in axdr.STRINGS else 1)
+
+    @property
+    def is_number(self) -> bool:
+        """Tell a number from a text or a clock."""
+        return self.kind >> 8 in axdr.NUMBERS
+
+    @property
+    def changes(self) -> bool:
+        """Tell what differs from telegram to telegram from what names the meter."""
+        return self.is_number or self.obis in (CLOCK, LOCAL_TIME, LOCAL_DATE)
+
+
+class Readings(Mapping[Obis, Reading]):
+    """The readings of one telegram, in the meter's order; scaled and named as they are asked for.
+
+    `raw` are the numbers as sent, in the order of `listing.numbers`; `texts` all else but the
+    `clock`.
+    """
+
+    __slots__ = ("_raw", "clock", "listing", "texts")
+
+    def __init__(
+        self,
+        listing: "Listing",
+        raw: Sequence[int | float],
+        texts: Mapping[Obis, Reading],
+        clock: CosemTime | None,
+    ) -> None:
+        self.listing = listing
+        self._raw = raw
+        self.texts = texts
+        self.clock = clock
+
+    def __getitem__(self, obis: Obis) -> Reading:
+        place = self.listing.places.get(obis)
+        if place is None:
+            if obis == CLOCK and self.clock and self.clock.moment:
+                return Reading(self.clock.moment, None, self.clock.status)
+            return self.texts[obis]
+        negative, power = self.listing.scales[place]
+        number = self._raw[place] / power if negative else self._raw[place] * power
+        return Reading(number, self.listing.numbers[place].unit)
+
+    def __iter__(self) -> Iterator[Obis]:
+        sent = {*self.listing.places, *self.texts, *([CLOCK] if self._has_clock else [])}
+        return (entry.obis for entry in self.listing.entries if entry.obis in sent)
+
+    def __len__(self) -> int:
+        return len(self._raw) + len(self.texts) + self._has_clock
+
+    def numbers(self) -> list[int | float]:
+        """Return all numbers, scaled, in the order of `listing.numbers`."""
+        return [
+            raw / power if negative else raw * power
+            for raw, (negative, power) in zip(self._raw, self.listing.scales, strict=True)
+        ]
+
+    @property
+    def _has_clock(self) -> bool:
+        return self.clock is not None and self.clock.moment is not None
+
+    def __repr__(self) -> str:
+        return f"Readings({dict(self)})"
+
+
+class Listing:
+    """A meter's list of objects, each at its place; reads any plaintext of the same layout.
+
+    `name` is that of the layout; `unread` are the (start, end) of values of unknown meaning.
+    """
+
+    __slots__ = ("entries", "name", "numbers", "places", "scales", "texts", "unread")
+
+    def __init__(
+        self, name: str, entries: Sequence[Entry], unread: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        self.name = name
+        self.entries = entries
+        self.unread = unread
+        self.numbers = [entry for entry in entries if entry.kind >> 8 in axdr.NUMBERS]
+        self.texts = [entry for entry in entries if entry.kind >> 8 not in axdr.NUMBERS]
+        self.places = {entry.obis: place for place, entry in enumerate(self.numbers)}
+        # Divided by a power of ten a number is the float nearest to the decimal that was meant.
+        self.scales = [_SCALES[entry.scaler] for entry in self.numbers]
+
+    def read(self, plaintext: bytes) -> Readings | Fault:
+        """Return the readings of a plaintext that has this layout; a fault if one cannot be."""
+        texts: dict[Obis, Reading] = {}
+        clock = None
+        for entry in self.texts:
+            if entry.obis == CLOCK:
+                shown = read_clock(entry, plaintext)
+                if isinstance(shown, Fault):
+                    return shown
+                clock = shown
+                continue
+            text = read_text(entry, plaintext)
+            if isinstance(text, Fault):
+                return text
+            if text is not None:
+                texts[entry.obis] = text
+        formats = axdr.NUMBERS
+        raw: list[int | float] = [
+            formats[kind >> 8].unpack_from(plaintext, start + 1)[0]
+            for _, kind, start, _, _, _ in self.numbers
+        ]
+        return impossible(self.numbers, raw) or Readings(self, raw, texts, clock)
+
+
+def impossible(entries: Sequence[Entry], raw: Sequence[int | float]) -> Fault | None:
+    """Return the fault of the first number that no meter sends; None if there is none."""
+    # A sum with NaN or infinity in it is no number either.
+    if min(raw, default=0) >= 0 and sum(raw) <= MAX_NUMBER:
+        return None
+    for entry, number in zip(entries, raw, strict=True):
+        if not abs(number) <= MAX_NUMBER:
+            return Fault(Layer.LAYOUT, f"{entry.obis} is no number", entry.start)
+        if number < 0 and EXPECTED_UNITS.get(entry.obis.channel_0) is not None:
+            shown = number / 10**-entry.scaler if entry.scaler < 0 else number * 10**entry.scaler
+            return Fault(Layer.LAYOUT, f"{entry.obis} is negative, {shown}", entry.start)
+    return None
+
+
+def read_clock(entry: Entry, plaintext: bytes) -> CosemTime | Fault:
+    """Return what the meter's clock shows."""
+    if entry.kind not in CLOCK_KINDS:
+        reason = f"the clock is no octet-string of {notification.DATE_TIME_BYTES} bytes"
+        return Fault(Layer.LAYOUT, reason, entry.start)
+    return notification.cosem_time(plaintext, entry.content_start)
+
+
+def read_text(entry: Entry, plaintext: bytes) -> Reading | Fault | None:
+    """Return the reading of a text; None if it is empty."""
+    octets = plaintext[entry.content_start : entry.end]
+    if entry.obis in (LOCAL_TIME, LOCAL_DATE):
+        return _local(entry, octets)
+    text = octets.decode("latin-1")
+    if not text:
+        return None
+    if not (text.isascii() and text.isprintable()):
+        return Fault(Layer.LAYOUT, f"{entry.obis} is no readable text", entry.start)
+    return Reading(text)
+
+
+def _local(entry: Entry, octets: bytes) -> Reading | Fault:
+    """Read a COSEM time or date without its zone (Blue Book, 4.1.6.1) as ISO 8601."""
+    try:
+        if entry.obis == LOCAL_TIME:
+            hour, minute, second, _hundredths = octets
+            return Reading(time(hour, minute, second).isoformat())
+        high, low, month, day, _weekday = octets
+        return Reading(date(high << 8 | low, month, day).isoformat())
+    except ValueError:
+        reason = f"{entry.obis} shows a date or time that does not exist"
+        return Fault(Layer.LAYOUT, reason, entry.start)

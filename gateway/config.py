@@ -1,6 +1,7 @@
 """config.yaml → Config; every error says file, line, column and the nearest valid word."""
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ from gateway.endpoint import parse_endpoint, show_endpoint
 from gateway.keys import is_hex_key, read_key_file, read_key_variable
 from gateway.located import ConfigError, Located, load, nearest
 from gateway.registers import RegisterMap
+from gateway.snapshot.plausibility import DEFAULT_CONNECTION_A
 from gateway.sources import Source, SourceAddress, open_source
-from gateway.telegram import Key
+from gateway.state import default_path
+from gateway.telegram import Decoder, Key, Layout
+from gateway.telegram.layouts import LAYOUTS
 
 DEFAULT_HOLD_S = 15.0
 # What a simulator encrypts with when its meter has no key of its own; it protects nothing.
@@ -23,13 +27,22 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class MeterConfig:
-    """One meter: where its bytes come from, the keys, how long its values may be served."""
+    """One meter: where its bytes come from, the keys, how long its values may be served.
+
+    `connection_a` is what the house is fused with; `layout` is prescribed, or None: recognised.
+    """
 
     name: str
     source: Source
     key: Key
     auth_key: Key | None
     hold_s: float
+    connection_a: float
+    layout: Layout | None
+
+    def decoder(self, layouts: Sequence[Layout]) -> Decoder:
+        """Return a decoder for its telegrams; `layouts` are those that are known."""
+        return Decoder(self.key, self.auth_key, layout=self.layout, layouts=layouts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +70,14 @@ class ListenerConfig:
 class Config:
     """A whole configuration; `maps_folder` is the user's own.
 
-    `warnings` are about what works but should not stay so.
+    `layouts` are the user's own before the built-in ones; `state` is where the last counters and
+    energies are kept; `warnings` are about what works but should not stay so.
     """
 
     file: str
     maps_folder: Path | None
+    layouts: Sequence[Layout]
+    state: Path
     meters: Mapping[str, MeterConfig]
     listeners: Sequence[ListenerConfig]
     warnings: Sequence[str]
@@ -91,12 +107,19 @@ class _Reader:
         self._folder = path.parent
         self._maps_folder: Path | None = None
         self._maps: dict[str, RegisterMap] = {}
+        self._layouts = {layout.name: layout for layout in LAYOUTS}
         self._warnings: list[str] = []
 
     def config(self, root: Located) -> Config:
-        words = root.mapping(("meters", "listeners", "maps"), required=("meters", "listeners"))
+        words = root.mapping(
+            ("meters", "listeners", "maps", "layouts", "state"), required=("meters", "listeners")
+        )
         if "maps" in words:
             self._maps_folder = self._folder_at(words["maps"])
+        if "layouts" in words:
+            own = {name.text(): _layout(name, each) for name, each in words["layouts"].entries()}
+            # In front, and in place of a built-in one of the same name.
+            self._layouts = own | {k: v for k, v in self._layouts.items() if k not in own}
         meters = {name.text(): self._meter(name, m) for name, m in words["meters"].entries()}
         if not meters:
             raise words["meters"].error("at least one meter is needed")
@@ -110,7 +133,20 @@ class _Reader:
             listeners.append(listener)
         if not listeners:
             raise words["listeners"].error("at least one listener is needed")
-        return Config(self._file, self._maps_folder, meters, listeners, self._warnings)
+        state = default_path(Path(self._file))
+        if "state" in words:
+            if not words["state"].text() or "\0" in words["state"].text():
+                raise words["state"].error("no file is named")
+            state = self._folder / words["state"].text()
+        return Config(
+            self._file,
+            self._maps_folder,
+            list(self._layouts.values()),
+            state,
+            meters,
+            listeners,
+            self._warnings,
+        )
 
     def _folder_at(self, written: Located) -> Path:
         folder = self._folder / written.text()
@@ -122,7 +158,9 @@ class _Reader:
         raise written.error(f"{folder} is no folder" if written.text() else "no folder is named")
 
     def _meter(self, name: Located, meter: Located) -> MeterConfig:
-        words = meter.mapping(("source", "key", "auth_key", "hold"), required=("source",))
+        words = meter.mapping(
+            ("source", "key", "auth_key", "hold", "connection", "layout"), required=("source",)
+        )
         if not name.text().isprintable() or not name.text():
             raise name.error("a meter's name has characters that can be seen")
         try:
@@ -146,7 +184,13 @@ class _Reader:
             source = open_source(address, key, auth_key)
         except ValueError as problem:
             raise words["source"].error(str(problem)) from None
-        return MeterConfig(name.text(), source, key, auth_key, hold_s)
+        connection_a = DEFAULT_CONNECTION_A
+        if "connection" in words:
+            connection_a = _amperes(words["connection"])
+        layout = None
+        if "layout" in words:
+            layout = self._layouts[words["layout"].choice(self._layouts, "layout")]
+        return MeterConfig(name.text(), source, key, auth_key, hold_s, connection_a, layout)
 
     def _key(self, written: Located) -> Key:
         """Read a key from file:PATH, env:NAME, or as it stands (with a warning)."""
@@ -198,6 +242,24 @@ class _Reader:
                 raise words["map"].error(f"unknown map {name!r}{nearest(name, known)}")
             self._maps[name] = map_library.load(name, self._maps_folder)
         return UnitConfig(meter, name, self._maps[name])
+
+
+def _layout(name: Located, layout: Located) -> Layout:
+    """Read a layout that the built-in table does not have yet."""
+    words = layout.mapping(("makers", "items"), required=("items",))
+    makers = words["makers"].text() if "makers" in words else ""
+    try:
+        return Layout.parse(name.text(), makers, words["items"].text())
+    except ValueError as problem:
+        raise words["items"].error(str(problem)) from None
+
+
+def _amperes(written: Located) -> float:
+    """Read 63A or 63."""
+    match = re.fullmatch(r"(\d{1,4}(?:\.\d+)?)\s*A?", written.text().strip())
+    if match is None or float(match[1]) == 0:
+        raise written.error(f"{written.text()!r} is no current; one looks like 63A")
+    return float(match[1])
 
 
 def _network(written: Located) -> Network:

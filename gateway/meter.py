@@ -1,34 +1,64 @@
-"""One meter: its decoder, its last good snapshot, and how fresh that is. Who listens is told."""
+"""One meter: its decoder, its checks, its last good snapshot and how fresh that is.
 
-from collections.abc import Callable
+Who listens is told.
+"""
 
-from gateway.snapshot import Freshness, Snapshot
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from gateway.snapshot import Freshness, Judge, Snapshot
 from gateway.telegram import Decoder, Fault, Telegram
 
 
+class News(NamedTuple):
+    """A change at the meter that somebody should know of, in words."""
+
+    text: str
+
+
+Heard = Telegram | Fault | News
+
+
 class Meter:
-    """Turns a source's bytes into snapshots. `listen` hears every telegram and fault, in order."""
+    """Turns a source's bytes into snapshots. `listen` hears everything good and bad, in order."""
 
     def __init__(
-        self, name: str, decoder: Decoder, hold_s: float, listen: Callable[[Telegram | Fault], None]
+        self,
+        name: str,
+        decoder: Decoder,
+        judge: Judge,
+        hold_s: float,
+        listen: Callable[[Heard], None],
     ) -> None:
         self.name = name
         self.freshness = Freshness(hold_s)
+        self.judge = judge
         self.snapshot: Snapshot | None = None
         self._decoder = decoder
         self._listen = listen
 
-    def take(self, chunk: bytes, now: float) -> None:
-        """Take bytes that came at `now` (seconds, monotonic)."""
-        self._hear(self._decoder.feed(chunk, now))
+    def take(self, chunk: bytes, now: float, damaged: Sequence[int] = ()) -> None:
+        """Take bytes that came at `now` (seconds, monotonic); `damaged` as in `Decoder.feed`."""
+        self._hear(self._decoder.feed(chunk, now, damaged))
 
     def finish(self) -> None:
         """Wait no longer: the source has ended."""
         self._hear(self._decoder.finish())
+        for fault in self.judge.finish():
+            self._listen(fault)
 
-    def _hear(self, items: list[Telegram | Fault]) -> None:
+    def _hear(self, items: Sequence[Telegram | Fault]) -> None:
         for item in items:
-            if isinstance(item, Telegram):
-                self.snapshot = Snapshot.of(item)
+            if isinstance(item, Fault):
+                self._listen(item)
+                continue
+            snapshot = Snapshot.of(item)
+            verdict = self.judge.take(item, snapshot.measured, snapshot.texts)
+            for fault in verdict.faults:
+                self._listen(fault)
+            if verdict.news:
+                self._listen(News(verdict.news))
+            if verdict.is_good:
+                self.snapshot = snapshot
                 self.freshness.received = item.received
-            self._listen(item)
+                self._listen(item)

@@ -11,16 +11,21 @@ from dataclasses import dataclass
 
 from gateway.config import Config, ListenerConfig, MeterConfig, UnitConfig
 from gateway.endpoint import show_endpoint
+from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.located import ConfigError
-from gateway.meter import Meter
+from gateway.meter import Heard, Meter, News
 from gateway.modbus.responder import Responder, Unit
 from gateway.modbus.server import Listener
+from gateway.snapshot import Judge
+from gateway.snapshot.plausibility import Seen
 from gateway.sources import keep_running
-from gateway.telegram import Decoder, Fault, Layer, Telegram
+from gateway.state import StateFile
+from gateway.telegram import Fault, Layer, Layout, Telegram
 
 log = logging.getLogger(__name__)
 
 ADDRESS_RETRY_S = 5.0
+STATE_INTERVAL_S = 600.0
 FAULT_PAUSE_S = 10.0  # between two log lines about the same layer of the same meter
 
 Hear = Callable[[Meter, Telegram], None]
@@ -38,10 +43,19 @@ class Service:
     """The gateway of one config. `hear` is told of every good telegram."""
 
     def __init__(self, config: Config, hear: Hear) -> None:
-        self._watched = [_Watched(each, hear) for each in config.meters.values()]
+        self._state = StateFile(config.state)
+        past, problem = self._state.read()
+        if problem:
+            log.warning("%s", problem)
+        self._watched = [
+            _Watched(each, config.layouts, past.get(name), hear)
+            for name, each in config.meters.items()
+        ]
         self._meters = {each.meter.name: each.meter for each in self._watched}
         self._listeners = [(each, self._listener(each)) for each in config.listeners]
         self._absent: list[tuple[ListenerConfig, Listener]] = []
+        self._remembered: dict[str, Seen] = {}
+        self._is_state_complained = False
 
     async def listen(self) -> Sequence[Bound]:
         """Open all listeners or none; ConfigError says which one cannot be opened, and why.
@@ -68,11 +82,37 @@ class Service:
                 work = [tasks.create_task(each.read()) for each in self._watched]
                 work += [tasks.create_task(each.watch()) for each in self._watched]
                 work += [tasks.create_task(_listen_later(*each)) for each in self._absent]
+                work.append(tasks.create_task(self._remember_now_and_then()))
                 await stop.wait()
                 for task in work:
                     task.cancel()
         finally:
             self._close()
+            self._remember()
+
+    async def _remember_now_and_then(self) -> None:
+        """Keep the state, rarely: an SD card wears out."""
+        while True:
+            await asyncio.sleep(STATE_INTERVAL_S)
+            self._remember()
+
+    def _remember(self) -> None:
+        """Write down what the next run must know of the meters; say once if that cannot be."""
+        meters = {each.meter.name: past for each in self._watched if (past := each.past)}
+        if not meters or meters == self._remembered:
+            return
+        try:
+            self._state.write(meters)
+        except OSError as problem:
+            if not self._is_state_complained:
+                log.warning(
+                    "%s cannot be written: %s; after a restart old telegrams are not recognised",
+                    self._state.path,
+                    problem.strerror,
+                )
+            self._is_state_complained = True
+        else:
+            self._remembered = meters
 
     def _listener(self, config: ListenerConfig) -> Listener:
         units = {unit_id: self._unit(unit) for unit_id, unit in config.units.items()}
@@ -90,25 +130,48 @@ class Service:
 class _Watched:
     """A meter with its source: reads it, and says what goes wrong with it."""
 
-    def __init__(self, config: MeterConfig, hear: Hear) -> None:
-        decoder = Decoder(config.key, config.auth_key)
-        self.meter = Meter(config.name, decoder, config.hold_s, self._hear)
+    def __init__(
+        self, config: MeterConfig, layouts: Sequence[Layout], past: Seen | None, hear: Hear
+    ) -> None:
         self._source = config.source
+        decoder = config.decoder(layouts)
+        judge = Judge(config.connection_a, past if self._source.is_lasting else None)
+        self.meter = Meter(config.name, decoder, judge, config.hold_s, self._hear)
         self._tell = hear
+        self._health = Health(time.monotonic(), max(SILENT_S, config.hold_s))
+        self._diagnosis: Diagnosis | None = None
         self._came = asyncio.Event()
         self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
         self._unsaid: Counter[Layer] = Counter()
+
+    @property
+    def past(self) -> Seen | None:
+        """Return what the next run must know; None of what is no lasting meter."""
+        return self.meter.judge.last if self._source.is_lasting else None
 
     async def read(self) -> None:
         """Feed the meter from its source, for as long as that goes on."""
         name = self.meter.name
         await keep_running(
             self._source,
-            lambda chunk: self.meter.take(chunk, time.monotonic()),
+            self._take,
             lambda text: log.warning("%s: %s", name, text),
         )
         self.meter.finish()
         log.warning("%s: %s has ended", name, self._source.describe())
+
+    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        now = time.monotonic()
+        self._health.bytes_came(chunk, len(damaged), now)
+        self.meter.take(chunk, now, damaged)
+        self._diagnose(now)
+
+    def _diagnose(self, now: float) -> None:
+        """Say what is wrong between the line and the values, once as long as it stays the same."""
+        diagnosis = self._health.diagnosis(now)
+        if diagnosis and diagnosis != self._diagnosis:
+            log.warning("%s: %s", self.meter.name, diagnosis.text)
+        self._diagnosis = diagnosis
 
     async def watch(self) -> None:
         """Say once when the meter falls silent, and once when it is back."""
@@ -125,14 +188,19 @@ class _Watched:
                 self.meter.name,
                 freshness.hold_s,
             )
+            self._diagnose(time.monotonic())
             self._came.clear()
             await self._came.wait()
             log.warning("%s: telegrams come again", self.meter.name)
 
-    def _hear(self, item: Telegram | Fault) -> None:
+    def _hear(self, item: Heard) -> None:
+        if not isinstance(item, News):
+            self._health.heard(item, time.monotonic())
         if isinstance(item, Telegram):
             self._came.set()
             self._tell(self.meter, item)
+        elif isinstance(item, News):
+            log.warning("%s: %s", self.meter.name, item.text)
         else:
             self._say(item)
 

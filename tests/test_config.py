@@ -17,7 +17,9 @@ from gateway.located import ConfigError
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import SerialSource
 from gateway.sources.simulated import SimulatorSource
+from gateway.state import default_path
 from gateway.telegram import Key
+from gateway.telegram.layouts import LAYOUTS
 
 SHIPPED = Path(__file__).parent.parent / "config.yaml"
 HEX = "00112233445566778899AABBCCDDEEFF"
@@ -99,7 +101,7 @@ def test_the_shipped_config_serves_a_simulated_meter_on_this_machine() -> None:
 
 def test_what_the_shipped_config_shows_as_a_comment_works(house: House) -> None:
     text = SHIPPED.read_text(encoding="utf-8")
-    for word in ("key: file:", "auth_key:", "hold:", "allow:"):
+    for word in ("key: file:", "auth_key:", "hold:", "connection:", "layout:", "allow:", "state:"):
         assert text.count(f"# {word}") == 1
         text = text.replace(f"# {word}", word)
     house.key_file(HEX.encode())
@@ -108,6 +110,9 @@ def test_what_the_shipped_config_shows_as_a_comment_works(house: House) -> None:
     assert config.meters["house"].key == KEY
     assert config.meters["house"].auth_key == Key.parse(HEX[::-1])
     assert config.meters["house"].hold_s == 15.0
+    assert config.meters["house"].connection_a == 63.0
+    assert config.meters["house"].layout is not None
+    assert config.state.parent == house.folder
     assert config.listeners[0].allow == [ip_network("192.168.1.0/24")]
 
 
@@ -118,8 +123,11 @@ def test_the_smallest_config_has_these_defaults(house: House) -> None:
     config = house.read(CONFIG)
     assert config.file == str(house.path)
     assert config.maps_folder is None
+    assert config.layouts == list(LAYOUTS)
+    assert config.state == default_path(house.path)
     assert config.warnings == []
     meter = config.meters["house"]
+    assert (meter.connection_a, meter.layout) == (80.0, None)
     assert (meter.name, meter.key, meter.auth_key) == ("house", SIMULATOR_KEY, None)
     assert meter.hold_s == 15.0
     (listener,) = config.listeners
@@ -231,6 +239,65 @@ listeners:
     assert first.units[1].register_map is first.units[2].register_map  # read once
 
 
+# --- layouts, state, connection -------------------------------------------------------------
+
+LAYOUT = """\
+layouts:
+  my-meter:
+    makers: XYZ ABC
+    items: |
+      clock                    # date and time
+      1-0:1.8.0  u32  Wh
+      1-0:32.7.0 u16  0.1 V
+"""
+
+
+def meter_with(line: str) -> str:
+    return changed("kaifa-ma309m\n", f"kaifa-ma309m\n    {line}\n")
+
+
+def test_layouts_of_ones_own_come_before_the_built_in_ones(house: House) -> None:
+    config = house.read(LAYOUT + CONFIG)
+    own, *built_in = config.layouts
+    assert built_in == list(LAYOUTS)
+    assert (own.name, own.makers, len(own.items)) == ("my-meter", ("XYZ", "ABC"), 3)
+    assert config.meters["house"].layout is None, "recognised, not prescribed"
+
+
+def test_a_layout_of_the_same_name_replaces_the_built_in_one(house: House) -> None:
+    config = house.read(LAYOUT.replace("my-meter", "wels-10") + CONFIG)
+    assert [each.name for each in config.layouts].count("wels-10") == 1
+    assert config.layouts[0].name == "wels-10"
+    assert len(config.layouts[0].items) == 3
+
+
+def test_a_layout_without_makers_is_for_all(house: House) -> None:
+    (own, *_) = house.read(LAYOUT.replace("    makers: XYZ ABC\n", "") + CONFIG).layouts
+    assert own.makers == ()
+
+
+@pytest.mark.parametrize("name", ["my-meter", "wels-10"])
+def test_a_meter_names_its_layout(house: House, name: str) -> None:
+    layout = house.read(LAYOUT + meter_with(f"layout: {name}")).meters["house"].layout
+    assert layout is not None
+    assert layout.name == name
+
+
+@pytest.mark.parametrize("written", ["63A", "63", "63 A", "63.0A"])
+def test_connection_is_a_current(house: House, written: str) -> None:
+    assert house.read(meter_with(f"connection: {written}")).meters["house"].connection_a == 63.0
+
+
+def test_state_is_looked_for_where_the_config_stands(house: House) -> None:
+    assert house.read(f"state: seen.json\n{CONFIG}").state == house.folder / "seen.json"
+    assert house.read(f"state: /var/lib/x.json\n{CONFIG}").state == Path("/var/lib/x.json")
+
+
+def test_reading_a_config_writes_no_state(house: House) -> None:
+    house.read(f"state: states/seen.json\n{CONFIG}")
+    assert [path.name for path in house.folder.iterdir()] == ["config.yaml"]
+
+
 # --- register maps --------------------------------------------------------------------------
 
 
@@ -289,7 +356,7 @@ MISTAKES = {
     ),
     "a word that is like no other": (
         changed("source:", "xyz:"),
-        "3:5: unknown word 'xyz'; known are source, key, auth_key, hold",
+        "3:5: unknown word 'xyz'; known are source, key, auth_key, hold, connection, layout",
     ),
     "a word twice": (
         changed("    units:", "    tcp: 5021\n    units:"),
@@ -386,6 +453,55 @@ MISTAKES = {
     "no time to hold": (
         changed("kaifa-ma309m\n", "kaifa-ma309m\n    hold: 0s\n"),
         "4:11: '0s' is no duration; one looks like 15s, 500ms, 2min or 1h",
+    ),
+    # layouts, state, connection
+    "an unknown layout": (
+        LAYOUT + meter_with("layout: my-metre"),
+        "11:13: unknown layout 'my-metre', did you mean 'my-meter'?",
+    ),
+    "a typo in a layout": (
+        LAYOUT.replace("makers", "maker") + CONFIG,
+        "3:5: unknown word 'maker', did you mean 'makers'?",
+    ),
+    "a layout without items": (
+        "layouts: {mine: {makers: XYZ}}\n" + CONFIG,
+        "1:17: 'items' is missing here",
+    ),
+    "an empty layout": (
+        "layouts: {mine: {items: ''}}\n" + CONFIG,
+        "1:25: layout mine lists nothing",
+    ),
+    "a bad code in a layout": (
+        LAYOUT.replace("1-0:1.8.0 ", "1-0.1.8") + CONFIG,
+        "4:12: layout my-meter: '1-0.1.8 u32  Wh': "
+        "'1-0.1.8' is no OBIS code; one looks like 1-0:1.7.0.255",
+    ),
+    "an unknown unit in a layout": (
+        LAYOUT.replace("Wh", "kWh") + CONFIG,
+        "4:12: layout my-meter: '1-0:1.8.0  u32  kWh': unknown unit 'kWh'; "
+        "there are W, VA, var, Wh, VAh, varh, A, V, Hz, -",
+    ),
+    "a code twice in a layout": (
+        LAYOUT.replace("1-0:32.7.0 u16  0.1 V", "1-0:1.8.0 u32 Wh") + CONFIG,
+        "4:12: layout my-meter: 1-0:1.8.0.255 comes twice",
+    ),
+    "layouts that are a list": (
+        "layouts: [mine]\n" + CONFIG,
+        "1:10: expected 'word: value' lines, found a list",
+    ),
+    "a state without a file": ("state: ''\n" + CONFIG, "1:8: no file is named"),
+    "a state that no file can be": ('state: "a\\0b"\n' + CONFIG, "1:8: no file is named"),
+    "a connection in kW": (
+        meter_with("connection: 15kW"),
+        "4:17: '15kW' is no current; one looks like 63A",
+    ),
+    "a connection of nothing": (
+        meter_with("connection: 0A"),
+        "4:17: '0A' is no current; one looks like 63A",
+    ),
+    "a connection below 0": (
+        meter_with("connection: -63A"),
+        "4:17: '-63A' is no current; one looks like 63A",
     ),
     # listeners
     "an address without a port": (

@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.meter import Meter
+from gateway.meter import Heard, Meter, News
 from gateway.simulator import SimulatedMeter
-from gateway.snapshot import Snapshot
+from gateway.snapshot import Judge, Snapshot
 from gateway.snapshot.freshness import State
-from gateway.telegram import Decoder, Fault, Key, Telegram
+from gateway.telegram import Decoder, Fault, Key, Layer, Telegram
 
 KEY = Key(bytes(range(16)))
 START = datetime(2026, 6, 21, 11, 0, tzinfo=UTC)
 HOLD_S = 15.0
+APDU_START = 9  # behind the header of an M-Bus frame
 
 
 def telegrams(count: int) -> list[bytes]:
@@ -38,16 +39,16 @@ def damaged(octets: bytes, place: int = 100) -> bytes:
 class Listening:
     """A meter, what its listener heard, and the snapshot that was there at that time."""
 
-    def __init__(self, key: Key = KEY) -> None:
-        self.heard: list[Telegram | Fault] = []
+    def __init__(self, key: Key = KEY, judge: Judge | None = None) -> None:
+        self.heard: list[Heard] = []
         self.seen: list[Snapshot | None] = []
-        self.meter = Meter("house", Decoder(key), HOLD_S, self._hear)
+        self.meter = Meter("house", Decoder(key), judge or Judge(), HOLD_S, self._hear)
 
-    def _hear(self, item: Telegram | Fault) -> None:
+    def _hear(self, item: Heard) -> None:
         self.heard.append(item)
         self.seen.append(self.meter.snapshot)
 
-    def kinds(self) -> list[type[Telegram | Fault]]:
+    def kinds(self) -> list[type[Heard]]:
         return [type(item) for item in self.heard]
 
 
@@ -121,7 +122,8 @@ def test_the_listener_hears_telegrams_and_faults_in_the_order_of_the_wire() -> N
     assert len(kinds) > 2
     assert set(kinds[1:-1]) == {Fault}
     assert listening.heard[0] == decoded(first, 100.0)
-    assert listening.heard[-1] == decoded(third, 100.0)
+    offset = len(first + second) + APDU_START
+    assert listening.heard[-1] == decoded(third, 100.0)._replace(offset=offset)
 
 
 def test_when_the_listener_hears_a_telegram_its_snapshot_is_there() -> None:
@@ -172,3 +174,59 @@ def test_noise_is_no_telegram(noise: bytes) -> None:
     listening.meter.finish()
     assert Telegram not in listening.kinds()
     assert listening.meter.snapshot is None
+
+
+# --- what is questioned ---------------------------------------------------------------------
+
+
+def test_a_telegram_that_is_held_is_neither_served_nor_heard_until_the_next() -> None:
+    first, second, third = telegrams(3)
+    listening = Listening()
+    listening.meter.take(first + second, 100.0)
+    before = listening.meter.snapshot
+    listening.meter.take(second, 105.0)
+    assert listening.kinds() == [Telegram, Telegram]
+    assert listening.meter.snapshot is before
+    assert listening.meter.freshness.received == 100.0, "it makes nothing fresher"
+    listening.meter.take(third, 110.0)
+    _, _, fault, telegram = listening.heard
+    assert isinstance(fault, Fault)
+    assert (fault.layer, fault.offset) == (Layer.COUNTER, len(first + second) + APDU_START)
+    assert telegram == decoded(third, 110.0)._replace(offset=telegram.offset)
+    assert listening.seen[2] is before
+    assert listening.meter.snapshot == Snapshot.of(telegram)
+
+
+def test_a_telegram_that_is_held_to_the_end_is_refused_then() -> None:
+    (octets,) = telegrams(1)
+    listening = Listening()
+    listening.meter.take(octets + octets, 100.0)
+    assert listening.kinds() == [Telegram]
+    listening.meter.finish()
+    assert listening.kinds() == [Telegram, Fault]
+    listening.meter.finish()
+    assert listening.kinds() == [Telegram, Fault]
+
+
+def test_news_are_heard_before_the_telegram_that_confirms_them() -> None:
+    old = telegrams(4)
+    listening = Listening()
+    for octets in old + old[:3]:
+        listening.meter.take(octets, 100.0)
+    assert listening.kinds() == [*4 * [Telegram], News, Telegram]
+    news = listening.heard[-2]
+    assert isinstance(news, News)
+    assert news.text.startswith("the invocation counter starts again at ")
+    assert listening.seen[-2] == Snapshot.of(listening.heard[3]), "not served yet"
+
+
+def test_what_the_judge_remembers_of_an_earlier_run_counts() -> None:
+    first, second, third = telegrams(3)
+    earlier = Listening()
+    earlier.meter.take(second, 100.0)
+    listening = Listening(judge=Judge(past=earlier.meter.judge.last._replace(received=None)))
+    listening.meter.take(first, 3.0)
+    assert listening.heard == []
+    assert listening.meter.freshness.state(3.0) is State.WAITING
+    listening.meter.take(third, 4.0)
+    assert listening.kinds() == [Fault, Telegram]

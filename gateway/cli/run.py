@@ -88,6 +88,7 @@ class _StopSignal:
     def __init__(self) -> None:
         self._is_set = False
         self._tell: Callable[[], object] | None = None
+        self._sockets: Sequence[socket.socket] = ()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._heard)
 
@@ -95,6 +96,14 @@ class _StopSignal:
         """Return an event of the running loop that is set by the signals."""
         event, loop = asyncio.Event(), asyncio.get_running_loop()
         self._tell = lambda: loop.is_closed() or loop.call_soon_threadsafe(event.set)
+        # A signal just before the loop begins to wait is heard by Python only when it wakes up:
+        # a byte from the C handler wakes it.
+        woken, waker = socket.socketpair()
+        woken.setblocking(False)
+        waker.setblocking(False)
+        loop.add_reader(woken, woken.recv, 4096)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        self._sockets = woken, waker
         if self._is_set:
             event.set()
         return event

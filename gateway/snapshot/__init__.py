@@ -1,7 +1,8 @@
 """A telegram seen as named quantities: measured, derived or nominal. Pure."""
 
 from gateway.snapshot.freshness import Freshness
+from gateway.snapshot.judge import Judge, Verdict
 from gateway.snapshot.quantities import QUANTITIES, Origin, Quantity
 from gateway.snapshot.snapshot import Snapshot, Value
 
-__all__ = ["QUANTITIES", "Freshness", "Origin", "Quantity", "Snapshot", "Value"]
+__all__ = ["QUANTITIES", "Freshness", "Judge", "Origin", "Quantity", "Snapshot", "Value", "Verdict"]

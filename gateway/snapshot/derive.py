@@ -23,6 +23,10 @@ def derive(measured: Numbers) -> dict[str, int | float]:
         found["active_power_total"] = round(
             measured["active_power_import_total"] - measured["active_power_export_total"]
         )
+    if "reactive_power_import_total" in measured and "reactive_power_export_total" in measured:
+        found["reactive_power_total"] = round(
+            measured["reactive_power_import_total"] - measured["reactive_power_export_total"]
+        )
     # A phase of which only U or only I came would be missing in every sum.
     if voltages.keys() == currents.keys():
         found |= _powers(measured.get("power_factor_total"), found, voltages, currents)

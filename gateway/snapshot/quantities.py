@@ -55,6 +55,8 @@ _MEASURED: tuple[tuple[str, str, Obis, str], ...] = (
     ("energy_active_export_total", "Wh", _code(2, 8), "energy fed in"),
     ("energy_reactive_import_total", "varh", _code(3, 8), "reactive energy +R"),
     ("energy_reactive_export_total", "varh", _code(4, 8), "reactive energy -R"),
+    ("reactive_power_import_total", "var", _code(3, 7), "reactive power +R"),
+    ("reactive_power_export_total", "var", _code(4, 7), "reactive power -R"),
     (
         "power_factor_total",
         "",
@@ -67,6 +69,7 @@ _MEASURED: tuple[tuple[str, str, Obis, str], ...] = (
 # Calculated from what was measured: see derive.py.
 _DERIVED: tuple[tuple[str, str, str], ...] = (
     ("active_power_total", "W", "power drawn less power fed in"),
+    ("reactive_power_total", "var", "reactive power +R less -R, where the meter sends both"),
     ("active_power_l1", "W", "share of L1 in the total, by U·I"),
     ("active_power_l2", "W", "share of L2 in the total, by U·I"),
     ("active_power_l3", "W", "share of L3 in the total, by U·I"),

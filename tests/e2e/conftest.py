@@ -124,6 +124,13 @@ listeners:
 
 
 @pytest.fixture(autouse=True)
+def _states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test leaves a state behind, or finds one."""
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
+
+
+@pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> str:
     """The key that the tests' meters use, where the config looks for it."""
     digits = "0F1E2D3C4B5A69788796A5B4C3D2E1F0"

@@ -5,12 +5,11 @@ import shlex
 import struct
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import sunspec2.modbus.client as sunspec
-from pymodbus.client import ModbusTcpClient
 
 from gateway.simulator import MODELS, Push, SimulatedMeter
 from gateway.sources.simulated import SEEDED_START
@@ -44,33 +43,76 @@ def number(push: Push, obis: str) -> float:
     return value
 
 
+# Where the plain table has what a meter may send, how it is written, and how "not sent" reads.
+UINT, INT, FLOAT = (">I", b"\xff" * 4), (">i", b"\x80\0\0\0"), (">f", b"\x7f\xc0\0\0")
+PLAIN = {
+    "1-0:1.7.0.255": (6, UINT),
+    "1-0:2.7.0.255": (8, UINT),
+    "1-0:1.8.0.255": (10, UINT),
+    "1-0:2.8.0.255": (12, UINT),
+    "1-0:3.8.0.255": (14, UINT),
+    "1-0:4.8.0.255": (16, UINT),
+    "1-0:32.7.0.255": (18, FLOAT),
+    "1-0:52.7.0.255": (20, FLOAT),
+    "1-0:72.7.0.255": (22, FLOAT),
+    "1-0:31.7.0.255": (24, FLOAT),
+    "1-0:51.7.0.255": (26, FLOAT),
+    "1-0:71.7.0.255": (28, FLOAT),
+    "1-0:3.7.0.255": (50, UINT),
+    "1-0:4.7.0.255": (52, UINT),
+}
+PLAIN_TEXTS = {"0-0:96.1.0.255": 32, "0-0:42.0.0.255": 40}
+CLOCK, POWER_FACTOR = "0-0:1.0.0.255", "1-0:13.7.0.255"
+SIGNED = {4: ("1-0:1.7.0.255", "1-0:2.7.0.255"), 48: ("1-0:3.7.0.255", "1-0:4.7.0.255")}
+# What is sent by some, and has no register in the plain table.
+TIME_AND_DATE = {"1-0:0.9.1.255", "1-0:0.9.2.255"}
+TARIFFS = {f"1-0:{c}.8.{e}.255" for c in range(1, 5) for e in (1, 2)}
+QUADRANTS = {f"1-0:{c}.8.0.255" for c in range(5, 9)}
+LEFT_OUT = {
+    "iskra-am550-kaernten": TIME_AND_DATE,
+    "iskra-am550-segmented": TIME_AND_DATE,
+    "siemens-im350-kaernten": TIME_AND_DATE,
+    "siemens-im350-wels": TIME_AND_DATE,
+    "lg-e450-gbt": TARIFFS,
+    "lg-e570": QUADRANTS,
+}
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_plain_table_shows_every_reading_that_the_simulator_sent(
-    model: str, start: Start, key: str
+    model: str, start: Start, connect: Connect, key: str
 ) -> None:
     running, push = start(one_telegram(model)), sent(model, key)
     running.telegram()
-    with ModbusTcpClient("127.0.0.1", port=running.port) as client:
-        reply = client.read_holding_registers(2, count=46, device_id=4)
-        words = struct.pack(">46H", *reply.registers)
-    age_free = struct.unpack_from(">IiIIIIII7f", words)
-    clock, total, bought, sold, *energies_then_floats = age_free
-    assert datetime.fromtimestamp(clock, UTC) == push.clock
-    assert (bought, sold) == (number(push, "1-0:1.7.0.255"), number(push, "1-0:2.7.0.255"))
-    assert total == bought - sold
-    assert energies_then_floats[:4] == [
-        number(push, f"1-0:{code}.8.0.255") for code in (1, 2, 3, 4)
-    ]
-    phases = MODELS[model].phases
-    for index, code in enumerate((32, 52, 72, 31, 51, 71)):
-        shown = energies_then_floats[4 + index]
-        if index % 3 < phases:
-            assert shown == pytest.approx(number(push, f"1-0:{code}.7.0.255"), rel=1e-6)
-        else:
-            assert shown != shown, "what a one-phase meter does not send must read NaN"
-    texts = words[struct.calcsize(">IiIIIIII7f") :]
-    assert texts[:16].rstrip(b"\0").decode() == push.readings["0-0:96.1.0.255"][0]
-    assert texts[16:32].rstrip(b"\0").decode() == push.readings["0-0:42.0.0.255"][0]
+    words = connect(running.port).read(4, 0, 54)
+
+    def shown(address: int, kind: tuple[str, bytes]) -> float | None:
+        octets = words[2 * address : 2 * address + 4]
+        return None if octets == kind[1] else struct.unpack(kind[0], octets)[0]
+
+    # Some call their only channel 1.
+    readings = {code.replace("1-1:", "1-0:"): value for code, (value, _) in push.readings.items()}
+    known = {*PLAIN, *PLAIN_TEXTS, CLOCK, POWER_FACTOR}
+    assert readings.keys() - known == LEFT_OUT.get(model, set())
+    for code, (address, kind) in PLAIN.items():
+        expected = readings.get(code)
+        if isinstance(expected, float):
+            expected = pytest.approx(expected, rel=1e-6)
+        assert shown(address, kind) == expected, code
+    for address, (drawn, fed) in SIGNED.items():
+        is_sent = drawn in readings and fed in readings
+        assert shown(address, INT) == (readings[drawn] - readings[fed] if is_sent else None)
+    for code, address in PLAIN_TEXTS.items():
+        text = words[2 * address : 2 * address + 16].rstrip(b"\0").decode()
+        assert text == readings.get(code, ""), code
+    clock = readings.get(CLOCK)
+    # Local time of unknown deviation names no moment.
+    is_moment = isinstance(clock, datetime) and clock.tzinfo is not None
+    assert shown(2, UINT) == (int(clock.timestamp()) if is_moment else None)
+    if POWER_FACTOR in readings:
+        assert shown(30, FLOAT) == pytest.approx(readings[POWER_FACTOR], rel=1e-6)
+    elif "1-0:32.7.0.255" not in readings:
+        assert shown(30, FLOAT) is None, "nothing to derive it from"
 
 
 def scanned(start: Start, unit: int) -> sunspec.SunSpecModbusClientDeviceTCP:

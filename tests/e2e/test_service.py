@@ -360,6 +360,20 @@ BAD_CONFIGS = {
         r"config\.yaml:4:36: unknown map 'sunspec_231', did you mean 'sunspec_213'\?",
     ),
     "no YAML": ("meters: [\n", r"config\.yaml:2:1: "),
+    "unknown layout": (
+        "meters: {house: {source: 'simulator:honeywell', layout: wels-11}}\nlisteners: []\n",
+        r"config\.yaml:1:57: unknown layout 'wels-11', did you mean 'wels-10'\?",
+    ),
+    "bad layout line": (
+        "layouts:\n  mine:\n    items: |\n      clock\n      1-0:1.8.0 u33 Wh\n"
+        + SIMULATED
+        + "listeners: []\n",
+        r"config\.yaml:3:12: layout mine: '1-0:1\.8\.0 u33 Wh': unknown type 'u33'; there are i8, ",
+    ),
+    "bad connection": (
+        "meters: {house: {source: 'simulator:honeywell', connection: 15kW}}\nlisteners: []\n",
+        r"config\.yaml:1:61: '15kW' is no current; one looks like 63A",
+    ),
 }
 
 

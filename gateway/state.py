@@ -1,0 +1,104 @@
+"""What is remembered of the meters over a restart: one small file, written whole or not at all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from gateway.snapshot.plausibility import ENERGIES, Seen
+
+VERSION = 1
+
+TITLE_BYTES = 8
+MAX_COUNTER = 2**32 - 1
+MAX_ENERGY = 10**24  # 64 bits in steps of 10 kWh are less
+
+
+class StateFile:
+    """The file of one gateway. Its errors are OSError, with the path in them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> tuple[dict[str, Seen], str | None]:
+        """Return what is remembered by meter name, and in words what was wrong with the file.
+
+        A damaged file is set aside: its name gets .damaged, and nothing is remembered.
+        """
+        try:
+            octets = self.path.read_bytes()
+        except FileNotFoundError:
+            return {}, None
+        except (OSError, ValueError) as problem:
+            return {}, f"{self.path} cannot be read: {problem}; nothing is remembered"
+        try:
+            return _parse(octets), None
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            aside = self.path.with_name(f"{self.path.name}.damaged")
+            try:
+                self.path.replace(aside)
+            except OSError as problem:
+                return {}, f"{self.path} is damaged, and cannot be set aside: {problem.strerror}"
+            return {}, f"{self.path} was damaged: set aside as {aside.name}; nothing is remembered"
+
+    def write(self, meters: Mapping[str, Seen]) -> None:
+        """Replace the file; whoever reads it, at any moment, finds the old one or the new one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_name(f"{self.path.name}.new")
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(_render(meters))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # else a power cut may undo the new name
+        finally:
+            os.close(folder)
+
+
+def default_path(config: Path) -> Path:
+    """Return where a gateway with this config keeps its state: systemd's place, else the user's."""
+    if folder := os.environ.get("STATE_DIRECTORY"):
+        return Path(folder.split(":")[0]) / "obisgate.json"
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    # Two configs of one user are two gateways: /a-b/c.yaml is not /a/b-c.yaml.
+    config = config.resolve()
+    digest = hashlib.sha256(os.fsencode(config)).hexdigest()
+    return Path(home).expanduser() / "obisgate" / f"{config.stem[:40]}-{digest[:16]}.json"
+
+
+def _render(meters: Mapping[str, Seen]) -> str:
+    remembered = {
+        name: {
+            "system_title": seen.meter.hex(),
+            "invocation_counter": seen.counter,
+            "clock": seen.clock.isoformat() if seen.clock else None,
+            "energies": {each: seen.numbers[each] for each in ENERGIES if each in seen.numbers},
+        }
+        for name, seen in meters.items()
+    }
+    return json.dumps({"version": VERSION, "meters": remembered}, indent=1) + "\n"
+
+
+def _parse(octets: bytes) -> dict[str, Seen]:
+    document = json.loads(octets.decode())
+    if document["version"] != VERSION:
+        raise ValueError("another version")
+    found = {}
+    for name, each in document["meters"].items():
+        energies = {str(k): v for k, v in each["energies"].items()}
+        # NaN, infinity and thousands of digits are JSON to Python, too.
+        if not all(0 <= v <= MAX_ENERGY and k in ENERGIES for k, v in energies.items()):
+            raise ValueError("no energies")
+        clock = datetime.fromisoformat(each["clock"]) if each["clock"] else None
+        counter = each["invocation_counter"]
+        if not isinstance(counter, int) or not 0 <= counter <= MAX_COUNTER:
+            raise ValueError("no counter")
+        title = bytes.fromhex(each["system_title"])
+        if len(title) != TITLE_BYTES:
+            raise ValueError("no system title")
+        found[str(name)] = Seen(title, counter, energies, clock, None)
+    return found

@@ -1,0 +1,37 @@
+"""The pages about a telegram: their tables are those that the command makes today."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+_spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+assert _spec
+assert _spec.loader
+generate = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(generate)
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_tables_are_current(language: str) -> None:
+    text = generate.PAGES[language].read_text(encoding="utf-8")
+    assert generate.page(text, language) == text, "make docs"
+
+
+def test_both_languages_have_the_same_sections_and_tables() -> None:
+    english, german = (
+        re.findall(r"^## (\d+)|generated: (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for path in generate.PAGES.values()
+    )
+    assert english == german
+    assert {name for _, name in english if name} == {
+        "bytes", "frames", "header", "notification", "clock", "voltage", "objects",
+    }  # fmt: skip
+
+
+def test_links_lead_somewhere() -> None:
+    for path in generate.PAGES.values():
+        for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            assert (DOCS / link).exists(), link

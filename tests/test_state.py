@@ -1,0 +1,390 @@
+"""The state file: written whole or not at all, and read; damage is set aside and said."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.snapshot.plausibility import ENERGIES, Seen
+from gateway.state import StateFile, default_path
+
+NOON = datetime(2026, 6, 21, 12, 0, tzinfo=UTC)
+HOUSE = Seen(
+    bytes.fromhex("4b464d1020000001"), 1234, {"energy_active_import_total": 5_000_000}, NOON, None
+)
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> StateFile:
+    return StateFile(tmp_path / "state" / "house.json")
+
+
+# --- round trip -----------------------------------------------------------------------------
+
+ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+SEEN = st.builds(
+    Seen,
+    st.binary(min_size=8, max_size=8),
+    st.integers(0, 2**32 - 1),
+    st.dictionaries(st.sampled_from(ENERGIES), st.integers(0, 2**64 - 1) | st.floats(0, 2**64)),
+    st.none() | st.datetimes() | st.datetimes(timezones=ZONES),
+    st.none(),
+    st.just({}),
+)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+@given(meters=st.dictionaries(NAMES, SEEN))
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, meters: dict[str, Seen]
+) -> None:
+    file = StateFile(tmp_path_factory.getbasetemp() / "round trip.json")
+    file.write(meters)
+    assert file.read() == (meters, None)
+    back = file.read()[0]
+    for name, seen in meters.items():
+        if seen.clock:
+            assert back[name].clock.utcoffset() == seen.clock.utcoffset()
+        assert {k: type(v) for k, v in back[name].numbers.items()} == {
+            k: type(v) for k, v in seen.numbers.items()
+        }
+
+
+def test_only_what_the_next_run_needs_is_remembered(file: StateFile) -> None:
+    numbers = {"voltage_l1": 230.0, "active_power_import_total": 5, **HOUSE.numbers}
+    file.write({"house": HOUSE._replace(numbers=numbers, received=99.5, texts={"a": "b"})})
+    assert file.read() == ({"house": HOUSE}, None)
+
+
+def test_a_file_that_was_never_written_remembers_nothing_and_is_no_trouble(
+    file: StateFile,
+) -> None:
+    assert file.read() == ({}, None)
+    assert not file.path.parent.exists()
+
+
+def test_a_later_state_replaces_the_earlier(file: StateFile) -> None:
+    for counter in (1, 2, 3):
+        file.write({"house": HOUSE._replace(counter=counter)})
+    file.write({"flat": HOUSE})
+    assert file.read() == ({"flat": HOUSE}, None)
+    assert list(file.path.parent.iterdir()) == [file.path], "nothing is left beside it"
+
+
+def test_folders_are_made(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "a" / "b" / "c" / "house.json")
+    file.write({"house": HOUSE})
+    assert file.read() == ({"house": HOUSE}, None)
+
+
+# --- whole or not at all --------------------------------------------------------------------
+
+
+def street(count: int, counter: int) -> dict[str, Seen]:
+    """A state of many meters that all say the same, so that a mixture would show."""
+    return {f"meter {n}": HOUSE._replace(counter=counter) for n in range(count)}
+
+
+def is_whole(meters: dict[str, Seen]) -> bool:
+    return len(meters) in (3, 300) and len({seen.counter for seen in meters.values()}) == 1
+
+
+def test_a_reader_never_sees_half_a_file(file: StateFile) -> None:
+    file.write(street(3, 0))
+    is_over = threading.Event()
+
+    def write() -> None:
+        for counter in range(300):
+            file.write(street(3 if counter % 2 else 300, counter))
+        is_over.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    reads = 0
+    while not is_over.is_set() or not reads:
+        meters, problem = file.read()
+        assert problem is None
+        assert is_whole(meters)
+        reads += 1
+    writer.join(PATIENCE_S)
+
+
+# One process writes in a loop; it is killed and followed by another a hundred times.
+WRITERS = """
+import os, signal, sys
+from pathlib import Path
+from gateway.snapshot.plausibility import Seen
+from gateway.state import StateFile
+
+def write():
+    file, counter = StateFile(Path(sys.argv[1])), 0
+    while True:
+        counter += 1
+        seen = Seen(bytes(8), counter, {"energy_active_import_total": counter}, None, None)
+        file.write({f"meter {n}": seen for n in range(3 if counter % 2 else 300)})
+        os.write(1, b".")
+
+for life in range(100):
+    child = os.fork()
+    if child == 0:
+        write()
+    sys.stdin.readline()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.write(1, b"x")
+"""
+
+
+def test_a_writer_that_is_killed_at_any_moment_leaves_a_readable_file(file: StateFile) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITERS, file.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        for life in range(100):
+            for _ in range(life % 5 + 1):  # it has written so often, and is in the next write
+                assert process.stdout.read(1) == b"."
+            process.stdin.write(b"\n")
+            while process.stdout.read(1) != b"x":
+                pass
+            meters, problem = file.read()
+            assert problem is None
+            assert is_whole(meters)
+        assert process.wait(PATIENCE_S) == 0
+    file.write({"house": HOUSE})
+    assert list(file.path.parent.iterdir()) == [file.path], "what a kill left is used up"
+
+
+# --- damage ---------------------------------------------------------------------------------
+
+
+def written(**changes: object) -> bytes:
+    """Return a file with one meter of which some fields are otherwise; None leaves one out."""
+    house = {
+        "system_title": HOUSE.meter.hex(),
+        "invocation_counter": 1234,
+        "clock": NOON.isoformat(),
+        "energies": dict(HOUSE.numbers),
+    } | changes
+    house = {key: value for key, value in house.items() if value != "left out"}
+    return json.dumps({"version": 1, "meters": {"house": house}}).encode()
+
+
+DAMAGED = {
+    "nothing": b"",
+    "zeros after a power cut": bytes(200),
+    "no UTF-8": b"\xff\xfe\x80 random \x9c",
+    "no JSON": b"meters: {house: {}}",
+    "cut off": written()[:-20],
+    "something behind": written() + b"x",
+    "another version": written().replace(b'"version": 1', b'"version": 2'),
+    "no version": b'{"meters": {}}',
+    "a list": b"[]",
+    "a number": b"1",
+    "null": b"null",
+    "meters that are a list": b'{"version": 1, "meters": []}',
+    "a meter that is a number": b'{"version": 1, "meters": {"house": 1}}',
+    "deep": b"[" * 200_000,
+    "deep meters": b'{"version": 1, "meters": {"house": ' + b"[" * 200_000 + b"]" * 200_000 + b"}}",
+    "a number of very many digits": written().replace(b"1234", b"9" * 100_000),
+    "no title": written(system_title="left out"),
+    "a title that is no hex": written(system_title="KFM"),
+    "a short title": written(system_title="4b46"),
+    "a title that is a number": written(system_title=5),
+    "no counter": written(invocation_counter="left out"),
+    "a counter that is a text": written(invocation_counter="1234"),
+    "a counter that is broken": written(invocation_counter=1.5),
+    "a counter below 0": written(invocation_counter=-1),
+    "a counter of 33 bits": written(invocation_counter=2**32),
+    "a clock that shows nothing": written(clock="yesterday"),
+    "a clock that is a number": written(clock=5),
+    "no energies": written(energies=None),
+    "an unknown energy": written(energies={"energy_of_the_sun": 5}),
+    "an energy that is a text": written(energies={ENERGIES[0]: "5"}),
+    "an energy that is null": written(energies={ENERGIES[0]: None}),
+    "an energy below 0": written(energies={ENERGIES[0]: -1}),
+    "an energy that is no number": written(energies={ENERGIES[0]: float("nan")}),
+    "an endless energy": written(energies={ENERGIES[0]: float("inf")}),
+    "an energy that no float can hold": written(energies={ENERGIES[0]: 10**400}),
+}
+
+
+def test_the_file_of_these_tests_is_sound(file: StateFile) -> None:
+    file.path.parent.mkdir()
+    file.path.write_bytes(written())
+    assert file.read() == ({"house": HOUSE}, None)
+
+
+@pytest.mark.parametrize("octets", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_file_is_set_aside_and_said(file: StateFile, octets: bytes) -> None:
+    file.path.parent.mkdir()
+    file.path.write_bytes(octets)
+    assert file.read() == (
+        {},
+        f"{file.path} was damaged: set aside as house.json.damaged; nothing is remembered",
+    )
+    assert file.path.with_name("house.json.damaged").read_bytes() == octets
+    assert not file.path.exists()
+    assert file.read() == ({}, None)
+    file.write({"house": HOUSE})
+    assert file.read() == ({"house": HOUSE}, None)
+
+
+@given(octets=st.binary() | st.text().map(str.encode))
+def test_random_bytes_are_set_aside_and_never_an_error(
+    tmp_path_factory: pytest.TempPathFactory, octets: bytes
+) -> None:
+    file = StateFile(tmp_path_factory.getbasetemp() / "random.json")
+    file.path.write_bytes(octets)
+    meters, problem = file.read()
+    assert meters == {}
+    assert problem is not None
+    assert "was damaged" in problem
+
+
+@given(place=st.integers(0, len(written()) - 1), octet=st.integers(0, 255))
+def test_one_wrong_byte_is_no_error(
+    tmp_path_factory: pytest.TempPathFactory, place: int, octet: int
+) -> None:
+    file = StateFile(tmp_path_factory.getbasetemp() / "one byte.json")
+    octets = bytearray(written())
+    octets[place] = octet
+    file.path.write_bytes(octets)
+    meters, problem = file.read()
+    assert (problem is None) or meters == {}
+
+
+@given(cut=st.integers(0, len(written()) - 1))
+def test_a_cut_off_file_is_never_taken_for_a_whole_one(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    file = StateFile(tmp_path_factory.getbasetemp() / "cut off.json")
+    file.path.write_bytes(written()[:cut])
+    meters, problem = file.read()
+    assert meters == {}
+    assert problem is not None
+
+
+# --- places where it cannot be --------------------------------------------------------------
+
+
+def test_where_no_folder_can_be_the_error_names_the_path(tmp_path: Path) -> None:
+    (tmp_path / "occupied").touch()
+    file = StateFile(tmp_path / "occupied" / "house.json")
+    with pytest.raises(OSError, match=r"occupied") as problem:
+        file.write({"house": HOUSE})
+    assert problem.value.strerror
+    meters, said = file.read()
+    assert meters == {}
+    assert said is not None
+    assert said.startswith(f"{file.path} cannot be read: ")
+    assert said.endswith("; nothing is remembered")
+
+
+def test_where_a_folder_stands_in_its_place_that_is_said_and_nothing_lost(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "house.json")
+    file.path.mkdir()
+    meters, said = file.read()
+    assert meters == {}
+    assert said is not None
+    assert "Is a directory" in said
+    with pytest.raises(OSError, match=r"house\.json"):
+        file.write({"house": HOUSE})
+    assert file.path.is_dir()
+
+
+def test_a_folder_that_may_not_be_written_is_an_error_and_keeps_the_old_state(
+    file: StateFile,
+) -> None:
+    if os.getuid() == 0:
+        pytest.skip("root may write everywhere")
+    file.write({"house": HOUSE})
+    file.path.parent.chmod(0o500)
+    try:
+        with pytest.raises(PermissionError, match=r"house\.json"):
+            file.write({})
+    finally:
+        file.path.parent.chmod(0o700)
+    assert file.read() == ({"house": HOUSE}, None)
+
+
+def test_a_damaged_file_that_cannot_be_set_aside_is_said(file: StateFile) -> None:
+    file.path.parent.mkdir()
+    file.path.write_bytes(b"damage")
+    file.path.with_name("house.json.damaged").mkdir()
+    meters, said = file.read()
+    assert meters == {}
+    assert said == f"{file.path} is damaged, and cannot be set aside: Is a directory"
+
+
+# --- where it is by default -----------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_by_default_it_is_among_the_users_states(home: Path) -> None:
+    path = default_path(Path("/etc/obisgate/config.yaml"))
+    assert path.parent == home / ".local" / "state" / "obisgate"
+    assert path.suffix == ".json"
+
+
+def test_the_desktops_own_place_for_states_goes_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "states"))
+    assert default_path(Path("config.yaml")).parent == home / "states" / "obisgate"
+
+
+def test_systemds_place_goes_before_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "states"))
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/obisgate")
+    assert default_path(Path("config.yaml")) == Path("/var/lib/obisgate/obisgate.json")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/one:/var/lib/two")
+    assert default_path(Path("config.yaml")) == Path("/var/lib/one/obisgate.json")
+
+
+def test_two_configs_have_two_states(home: Path) -> None:
+    configs = [
+        "/a/config.yaml",
+        "/b/config.yaml",
+        "/a/b/config.yaml",
+        "/a-b/c.yaml",
+        "/a/b-c.yaml",
+        "/a/b/c.yaml",
+    ]
+    assert len({default_path(Path(config)) for config in configs}) == len(configs)
+
+
+def test_one_config_has_one_state_however_it_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config.yaml").touch()
+    (home / "link.yaml").symlink_to("config.yaml")
+    (home / "folder").mkdir()
+    monkeypatch.chdir(home)
+    names = ["config.yaml", "./config.yaml", "link.yaml", "folder/../config.yaml"]
+    assert len({default_path(Path(name)) for name in [*names, home / "config.yaml"]}) == 1
+
+
+def test_a_config_in_very_deep_folders_has_a_state_that_can_be_written(home: Path) -> None:
+    config = Path("/", *30 * ["a folder with a long name"], "config.yaml")
+    file = StateFile(default_path(config))
+    file.write({"house": HOUSE})
+    assert file.read() == ({"house": HOUSE}, None)

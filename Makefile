@@ -1,10 +1,13 @@
 # make run: the gateway with a simulated meter · make test: all tests · make lint · make bench
+# make fuzz SECONDS=600: every fuzz target for ten minutes (TARGETS=decoder: that one)
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH_VENV := .venv-bench
+BENCH_BIN := $(BENCH_VENV)/bin
 
-.PHONY: run test lint bench lock clean
+.PHONY: run test lint bench fuzz docs lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -20,15 +23,23 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed
 	$(BIN)/python bench/serving.py
-	$(BIN)/python bench/decoding.py
+	$(BENCH_BIN)/python bench/decoding.py
 
-$(VENV)/bin/python:
+SECONDS ?= 60
+fuzz: $(VENV)/.installed-fuzz
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(TARGETS)
+
+# Writes the byte tables of docs/telegram*.md anew.
+docs: $(VENV)/.installed
+	$(BIN)/python docs/generate.py
+
+$(BIN)/python $(BENCH_BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "obisgate needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V): make PYTHON=python3.11 …"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
-		{ rm -rf $(VENV); echo "Python's venv is missing: sudo apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(@:/bin/python=) || \
+		{ rm -rf $(@:/bin/python=); echo "Python's venv is missing: sudo apt-get install python3-venv"; exit 1; }
 
 # The locks come first, with hashes; then the package itself, which brings nothing more.
 $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
@@ -40,11 +51,23 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# Writes both locks anew; needs uv (pip install uv). For x86-64 and arm64, Python 3.11 to 3.13.
+$(VENV)/.installed-fuzz: requirements-fuzz.lock $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	@touch $@
+
+# What decoding is compared with is nothing that a developer needs.
+$(BENCH_VENV)/.installed: requirements-bench.lock pyproject.toml | $(BENCH_BIN)/python
+	$(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	$(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Writes all locks anew; needs uv (pip install uv). For x86-64 and arm64, Python 3.11 to 3.13.
 UV_LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock:
 	$(UV_LOCK) pyproject.toml --group build -o requirements.lock
 	$(UV_LOCK) --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(UV_LOCK) --group build --group bench -c requirements.lock pyproject.toml -o requirements-bench.lock
+	$(UV_LOCK) --group fuzz -o requirements-fuzz.lock
 
 clean:
-	rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -41,7 +41,7 @@ def interleave(
         for name in names:
             samples[name].append(jobs[name]())
         elapsed_s = time.monotonic() - start
-        _show_progress(elapsed_s / seconds)
+        show_progress(elapsed_s / seconds)
     return samples
 
 
@@ -114,7 +114,7 @@ def _duration(text: str) -> float:
     return seconds
 
 
-def _show_progress(done: float) -> None:
+def show_progress(done: float) -> None:
     """Draw how far the run is, if somebody watches; wipe it at the end."""
     if not sys.stderr.isatty():
         return

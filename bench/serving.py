@@ -34,6 +34,7 @@ from gateway.modbus.responder import Responder, Unit
 from gateway.modbus.server import Listener
 from gateway.registers import Table
 from gateway.simulator import SimulatedMeter
+from gateway.snapshot import Judge
 from gateway.telegram import Decoder, Key
 
 SECONDS = 25.0
@@ -67,7 +68,7 @@ OBISGATE, STOCK, BARE = "obisgate", "stock pymodbus", "bare asyncio"
 
 def unit() -> Unit:
     """Return the shipped map over a meter that has sent one telegram, always the same."""
-    meter = Meter("bench", Decoder(Key(KEY)), HOLD_S, lambda _item: None)
+    meter = Meter("bench", Decoder(Key(KEY)), Judge(), HOLD_S, lambda _item: None)
     push = SimulatedMeter("kaifa-ma309m", KEY, seed=1, start=START).push()
     meter.take(push.telegram, time.monotonic())
     return Unit(map_library.load(MAP, None), meter)

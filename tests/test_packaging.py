@@ -10,7 +10,10 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+LOCKS = sorted(path.name for path in PROJECT.glob("requirements*.lock"))
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_lock_pins_everything_with_hashes_and_names_no_address(name: str) -> None:
     text = (PROJECT / name).read_text()
     assert "://" not in text

@@ -16,7 +16,13 @@ class News(NamedTuple):
     text: str
 
 
-Heard = Telegram | Fault | News
+class Held(NamedTuple):
+    """A telegram that is not served before the next one confirms it."""
+
+    telegram: Telegram
+
+
+Heard = Telegram | Fault | News | Held
 
 
 class Meter:
@@ -62,3 +68,5 @@ class Meter:
                 self.snapshot = snapshot
                 self.freshness.received = item.received
                 self._listen(item)
+            else:
+                self._listen(Held(item))

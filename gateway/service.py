@@ -13,7 +13,7 @@ from gateway.config import Config, ListenerConfig, MeterConfig, UnitConfig
 from gateway.endpoint import show_endpoint
 from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.located import ConfigError
-from gateway.meter import Heard, Meter, News
+from gateway.meter import Heard, Held, Meter, News
 from gateway.modbus.responder import Responder, Unit
 from gateway.modbus.server import Listener
 from gateway.snapshot import Judge
@@ -194,11 +194,14 @@ class _Watched:
             log.warning("%s: telegrams come again", self.meter.name)
 
     def _hear(self, item: Heard) -> None:
-        if not isinstance(item, News):
+        if isinstance(item, Telegram | Fault):
             self._health.heard(item, time.monotonic())
         if isinstance(item, Telegram):
             self._came.set()
             self._tell(self.meter, item)
+        elif isinstance(item, Held):
+            # The line and the key are good; what the telegram says is not yet believed.
+            self._health.heard(item.telegram, time.monotonic())
         elif isinstance(item, News):
             log.warning("%s: %s", self.meter.name, item.text)
         else:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.meter import Heard, Meter, News
+from gateway.meter import Heard, Held, Meter, News
 from gateway.simulator import SimulatedMeter
 from gateway.snapshot import Judge, Snapshot
 from gateway.snapshot.freshness import State
@@ -179,21 +179,24 @@ def test_noise_is_no_telegram(noise: bytes) -> None:
 # --- what is questioned ---------------------------------------------------------------------
 
 
-def test_a_telegram_that_is_held_is_neither_served_nor_heard_until_the_next() -> None:
+def test_a_telegram_that_is_held_is_heard_as_such_and_not_served() -> None:
     first, second, third = telegrams(3)
     listening = Listening()
     listening.meter.take(first + second, 100.0)
     before = listening.meter.snapshot
     listening.meter.take(second, 105.0)
-    assert listening.kinds() == [Telegram, Telegram]
+    assert listening.kinds() == [Telegram, Telegram, Held]
+    assert listening.heard[2] == Held(
+        decoded(second, 105.0)._replace(offset=len(first + second) + APDU_START)
+    )
     assert listening.meter.snapshot is before
     assert listening.meter.freshness.received == 100.0, "it makes nothing fresher"
     listening.meter.take(third, 110.0)
-    _, _, fault, telegram = listening.heard
+    _, _, _, fault, telegram = listening.heard
     assert isinstance(fault, Fault)
     assert (fault.layer, fault.offset) == (Layer.COUNTER, len(first + second) + APDU_START)
     assert telegram == decoded(third, 110.0)._replace(offset=telegram.offset)
-    assert listening.seen[2] is before
+    assert listening.seen[3] is before
     assert listening.meter.snapshot == Snapshot.of(telegram)
 
 
@@ -201,11 +204,11 @@ def test_a_telegram_that_is_held_to_the_end_is_refused_then() -> None:
     (octets,) = telegrams(1)
     listening = Listening()
     listening.meter.take(octets + octets, 100.0)
-    assert listening.kinds() == [Telegram]
+    assert listening.kinds() == [Telegram, Held]
     listening.meter.finish()
-    assert listening.kinds() == [Telegram, Fault]
+    assert listening.kinds() == [Telegram, Held, Fault]
     listening.meter.finish()
-    assert listening.kinds() == [Telegram, Fault]
+    assert listening.kinds() == [Telegram, Held, Fault]
 
 
 def test_news_are_heard_before_the_telegram_that_confirms_them() -> None:
@@ -213,7 +216,7 @@ def test_news_are_heard_before_the_telegram_that_confirms_them() -> None:
     listening = Listening()
     for octets in old + old[:3]:
         listening.meter.take(octets, 100.0)
-    assert listening.kinds() == [*4 * [Telegram], News, Telegram]
+    assert listening.kinds() == [*4 * [Telegram], Held, Held, News, Telegram]
     news = listening.heard[-2]
     assert isinstance(news, News)
     assert news.text.startswith("the invocation counter starts again at ")
@@ -226,7 +229,7 @@ def test_what_the_judge_remembers_of_an_earlier_run_counts() -> None:
     earlier.meter.take(second, 100.0)
     listening = Listening(judge=Judge(past=earlier.meter.judge.last._replace(received=None)))
     listening.meter.take(first, 3.0)
-    assert listening.heard == []
+    assert listening.kinds() == [Held]
     assert listening.meter.freshness.state(3.0) is State.WAITING
     listening.meter.take(third, 4.0)
-    assert listening.kinds() == [Fault, Telegram]
+    assert listening.kinds() == [Held, Fault, Telegram]

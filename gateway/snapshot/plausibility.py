@@ -45,15 +45,40 @@ ENERGIES = (
 )
 
 
-class Seen(NamedTuple):
-    """What is remembered of a telegram: enough to judge the next."""
-
+class _Seen(NamedTuple):
     meter: bytes
     counter: int
     numbers: Numbers
     clock: datetime | None
-    received: float | None  # None: in an earlier run, on another monotonic clock
-    texts: Mapping[str, str] = NO_TEXTS  # what the meter calls itself, if it does
+    received: float | None
+    texts: Mapping[str, str]
+    apparent: list[float] | None
+    active: float | None
+    reactive: float | None
+
+
+class Seen(_Seen):
+    """What is remembered of a telegram: enough to judge the next.
+
+    `received` is None if that was in an earlier run, on another monotonic clock; `texts` are what
+    the meter calls itself, if it does. U·I of each phase and the net powers follow from the
+    numbers, and are needed twice: for this telegram and for the next.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        meter: bytes,
+        counter: int,
+        numbers: Numbers,
+        clock: datetime | None,
+        received: float | None,
+        texts: Mapping[str, str] = NO_TEXTS,
+    ) -> "Seen":
+        """Remember what a telegram says."""
+        powers = apparent(numbers), net(numbers), net(numbers, REACTIVE)
+        return super().__new__(cls, meter, counter, numbers, clock, received, texts, *powers)
 
 
 # --- of one telegram alone -------------------------------------------------------------------
@@ -89,7 +114,7 @@ def directions(now: Seen) -> str | None:
 
 def power_fits_currents(now: Seen) -> str | None:
     """Check that |P| is at most the sum of U·I."""
-    apparent_va, watts = apparent(now.numbers), net(now.numbers)
+    apparent_va, watts = now.apparent, now.active
     if apparent_va is None or watts is None:
         return None
     if abs(watts) <= POWER_SHARE * sum(apparent_va) + POWER_SLACK_W:
@@ -159,10 +184,10 @@ def steps_agree(now: Seen, before: Seen) -> str | None:
         step_v = _step(now.numbers.get(voltage), before.numbers.get(voltage))
         if step_v is not None and abs(step_v) > VOLTAGE_STEP_V:
             return f"the voltage on {phase} jumps by {step_v:.1f} V"
-    known_step_w = _step(net(now.numbers), net(before.numbers))
+    known_step_w = _step(now.active, before.active)
     step_w = abs(known_step_w or 0)
-    step_var = abs(_step(net(now.numbers, REACTIVE), net(before.numbers, REACTIVE)) or 0)
-    apparent_now, apparent_before = apparent(now.numbers), apparent(before.numbers)
+    step_var = abs(_step(now.reactive, before.reactive) or 0)
+    apparent_now, apparent_before = now.apparent, before.apparent
     if apparent_now is None or apparent_before is None or len(apparent_now) != len(apparent_before):
         # Nothing else in the telegram can support a change of the power.
         if max(step_w, step_var) > POWER_STEP_W:

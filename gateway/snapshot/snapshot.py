@@ -79,8 +79,11 @@ class Snapshot(NamedTuple):
 
 def measured_of(readings: Readings) -> dict[str, int | float]:
     """Return the numbers of a telegram by quantity name, its clock in seconds since 1970 UTC."""
-    numbers = readings.numbers()
-    measured = {name: numbers[place] for name, place in _named(readings.listing)}
+    names, scaled = _named(readings.listing)
+    raw = readings.raw
+    measured: dict[str, int | float] = {name: raw[place] for name, place in names}
+    for name, negative, power in scaled:
+        measured[name] = measured[name] / power if negative else measured[name] * power
     clock = readings.clock
     # Local time of unknown deviation names no moment.
     if clock and clock.moment and clock.moment.tzinfo:
@@ -89,10 +92,14 @@ def measured_of(readings: Readings) -> dict[str, int | float]:
 
 
 @lru_cache(maxsize=1024)
-def _named(listing: Listing) -> list[tuple[str, int]]:
-    """Return which quantity stands at which place of a listing's numbers."""
-    return [
+def _named(listing: Listing) -> tuple[list[tuple[str, int]], list[tuple[str, bool, int]]]:
+    """Return which quantity stands at which place of a listing, and those that have a scaler."""
+    names = [
         (_NAMES[obis.channel_0], place)
         for obis, place in listing.places.items()
         if obis.channel_0 in _NAMES
     ]
+    scaled = [
+        (name, *listing.scales[place]) for name, place in names if listing.numbers[place].scaler
+    ]
+    return names, scaled

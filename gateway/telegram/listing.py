@@ -59,7 +59,7 @@ class Readings(Mapping[Obis, Reading]):
     `clock`.
     """
 
-    __slots__ = ("_raw", "clock", "listing", "texts")
+    __slots__ = ("clock", "listing", "raw", "texts")
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Readings(Mapping[Obis, Reading]):
         clock: CosemTime | None,
     ) -> None:
         self.listing = listing
-        self._raw = raw
+        self.raw = raw
         self.texts = texts
         self.clock = clock
 
@@ -80,7 +80,7 @@ class Readings(Mapping[Obis, Reading]):
                 return Reading(self.clock.moment, None, self.clock.status)
             return self.texts[obis]
         negative, power = self.listing.scales[place]
-        number = self._raw[place] / power if negative else self._raw[place] * power
+        number = self.raw[place] / power if negative else self.raw[place] * power
         return Reading(number, self.listing.numbers[place].unit)
 
     def __iter__(self) -> Iterator[Obis]:
@@ -88,14 +88,7 @@ class Readings(Mapping[Obis, Reading]):
         return (entry.obis for entry in self.listing.entries if entry.obis in sent)
 
     def __len__(self) -> int:
-        return len(self._raw) + len(self.texts) + self._has_clock
-
-    def numbers(self) -> list[int | float]:
-        """Return all numbers, scaled, in the order of `listing.numbers`."""
-        return [
-            raw / power if negative else raw * power
-            for raw, (negative, power) in zip(self._raw, self.listing.scales, strict=True)
-        ]
+        return len(self.raw) + len(self.texts) + self._has_clock
 
     @property
     def _has_clock(self) -> bool:

@@ -90,14 +90,6 @@ def test_readings_show_what_they_say() -> None:
     assert "232.9" in shown
 
 
-def test_all_numbers_come_scaled_in_the_order_of_the_listing() -> None:
-    listing = listing_of(body())
-    readings = listing.read(body())
-    assert not isinstance(readings, Fault)
-    assert [entry.obis for entry in listing.numbers] == [POWER, VOLTAGE]
-    assert list(readings.numbers()) == [515, 232.9]
-
-
 def test_the_listed_clock_is_told_even_if_it_is_not_set() -> None:
     for clock, moment in ((None, MOMENT), (UNSET, None)):
         readings = listing_of(body()).read(body(clock=clock))

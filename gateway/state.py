@@ -47,7 +47,9 @@ class StateFile:
         """Replace the file; whoever reads it, at any moment, finds the old one or the new one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(f"{self.path.name}.new")
-        with beside.open("w", encoding="utf-8") as file:
+        # What a house uses is nobody else's business.
+        own = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(own, "w", encoding="utf-8") as file:
             file.write(_render(meters))
             file.flush()
             os.fsync(file.fileno())

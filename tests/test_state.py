@@ -388,3 +388,9 @@ def test_a_config_in_very_deep_folders_has_a_state_that_can_be_written(home: Pat
     file = StateFile(default_path(config))
     file.write({"house": HOUSE})
     assert file.read() == ({"house": HOUSE}, None)
+
+
+def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "state.json")
+    state.write({"house": Seen(bytes(8), 1, {}, None, None)})
+    assert state.path.stat().st_mode & 0o077 == 0

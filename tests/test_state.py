@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> StateFile:
 
 ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 SEEN = st.builds(
-    Seen,
+    lambda *told: Seen(*told),
     st.binary(min_size=8, max_size=8),
     st.integers(0, 2**32 - 1),
     st.dictionaries(st.sampled_from(ENERGIES), st.integers(0, 2**64 - 1) | st.floats(0, 2**64)),

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from gateway.cli.command import (
     Commands,
@@ -14,8 +15,9 @@ from gateway.cli.command import (
     telegram_json,
 )
 from gateway.cli.telegram_input import octets_of, read_input
+from gateway.config import Config
 from gateway.health import Health
-from gateway.located import ConfigError
+from gateway.located import ConfigError, nearest
 from gateway.snapshot import QUANTITIES
 from gateway.snapshot.quantities import TEXTS
 from gateway.telegram import Decoder, Fault, Telegram
@@ -43,19 +45,19 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("file", nargs="?", default="-", help="a file; - or none: standard input")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     add_key_options(parser)
+    parser.add_argument("--meter", metavar="NAME", help="key and layout of a meter of the config")
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="else config.yaml")
 
 
 def decode(options: argparse.Namespace) -> int:
     """Print every telegram and fault; 1 if there is a fault or no telegram at all."""
-    key, auth_key = keys(options)
-    if key is None:
-        raise ConfigError("no key: --key-file FILE, or the environment variable OBISGATE_KEY")
+    decoder = _decoder(options)
     octets = octets_of(read_input(options.file))
     show = _print_json if options.format == "json" else _print_table
     health = Health(0.0)
     health.bytes_came(octets, 0, 0.0)
     telegrams = faults = 0
-    for item in _items(Decoder(key, auth_key), octets):
+    for item in _items(decoder, octets):
         telegrams += isinstance(item, Telegram)
         faults += isinstance(item, Fault)
         health.heard(item, 0.0)
@@ -67,6 +69,22 @@ def decode(options: argparse.Namespace) -> int:
         if diagnosis := health.diagnosis(0.0, is_over=True):
             print(f"obisgate: {diagnosis.text}", file=sys.stderr)
     return 0 if telegrams and not faults else 1
+
+
+def _decoder(options: argparse.Namespace) -> Decoder:
+    """Return a decoder with the keys that the options name, or those of a meter of the config."""
+    if options.meter is not None:
+        config = Config.read(options.config)
+        if options.meter not in config.meters:
+            known = nearest(options.meter, config.meters)
+            raise ConfigError(f"{options.config} has no meter {options.meter!r}{known}")
+        return config.meters[options.meter].decoder(config.layouts)
+    key, auth_key = keys(options)
+    if key is None:
+        raise ConfigError(
+            "no key: --key-file FILE, the environment variable OBISGATE_KEY, or --meter NAME"
+        )
+    return Decoder(key, auth_key)
 
 
 def _items(decoder: Decoder, octets: bytes) -> Iterator[Telegram | Fault]:

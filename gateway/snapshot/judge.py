@@ -9,8 +9,9 @@ from gateway.telegram import Fault, Layer, Security, Telegram
 
 # How many telegrams in a row must say the same before what they say is served.
 CONFIRMATIONS: Mapping[Layer, int] = {Layer.IDENTITY: 3, Layer.COUNTER: 3, Layer.PLAUSIBILITY: 2}
-# Telegrams in a row may miss one that the line lost, not more: damage comes in between.
-MAX_COUNTER_STEP = 3
+# How long values of before are served at most while each telegram jumps from the one before it.
+MAX_HELD_S = 9.0
+STEPS = "steps_agree"
 
 
 class Question(NamedTuple):
@@ -70,6 +71,7 @@ class Judge:
             telegram.clock,
             telegram.received,
             texts,
+            telegram.readings.clock.moment if telegram.readings.clock else None,
         )
         is_verified = telegram.security is Security.AUTHENTICATED
         questions = self._questions(now, is_verified=is_verified)
@@ -107,8 +109,8 @@ class Judge:
         before = self.last
         if before is not None:
             if reason := plausibility.same_meter(now, before):
-                return (Question("same_meter", Layer.IDENTITY, reason),)
-            if reason := plausibility.counter_rises(now, before):
+                found.append(Question("same_meter", Layer.IDENTITY, reason))
+            elif reason := plausibility.counter_rises(now, before):
                 found.append(Question("counter_rises", Layer.COUNTER, reason))
         if is_verified:
             return tuple(found)
@@ -117,7 +119,7 @@ class Judge:
             if reason := plausibility.energies_rise(now, before, self._connection_a):
                 found.append(Question("energies_rise", Layer.PLAUSIBILITY, reason))
             elif reason := plausibility.steps_agree(now, before):
-                found.append(Question("steps_agree", Layer.PLAUSIBILITY, reason))
+                found.append(Question(STEPS, Layer.PLAUSIBILITY, reason))
             elif reason := plausibility.clock_goes_on(now, before):
                 found.append(Question("clock_goes_on", Layer.PLAUSIBILITY, reason))
         return tuple(found)
@@ -131,22 +133,26 @@ class Judge:
             found.append(Question("directions", Layer.PLAUSIBILITY, reason))
         if reason := plausibility.power_fits_currents(now):
             found.append(Question("power_fits_currents", Layer.PLAUSIBILITY, reason))
+        if reason := plausibility.clocks_agree(now):
+            found.append(Question("clocks_agree", Layer.PLAUSIBILITY, reason))
         return found
 
     def _confirms(self, now: Seen, questions: tuple[Question, ...], held: _Held) -> bool:
-        """Tell whether a telegram says the same as the one that is held back.
-
-        Two jumps in a row need not be alike: damage that passes all checksums is far too rare to
-        come twice in a row, a house that switches is not.
-        """
-        if plausibility.same_meter(now, held.seen):
+        """Tell whether a telegram says the same as the one that is held back."""
+        before = held.seen
+        if plausibility.same_meter(now, before) or plausibility.counter_rises(now, before):
             return False
-        if not 0 < now.counter - held.seen.counter <= MAX_COUNTER_STEP:
-            return False
-        if plausibility.energies_rise(now, held.seen, self._connection_a):
+        if plausibility.energies_rise(now, before, self._connection_a):
             return False
         asked = {question.check for question in held.questions}
-        return {q.check for q in questions} <= asked | {"steps_agree"}
+        if not {question.check for question in questions} <= asked | {STEPS}:
+            return False
+        if asked != {STEPS} or plausibility.steps_agree(now, before) is None:
+            return True
+        # A house that switches again and again must not look silent for it: two telegrams in a
+        # row that passed all checksums are hardly ever both damaged.
+        waited_s = plausibility.elapsed(now, self.last) if self.last else None
+        return waited_s is not None and waited_s >= MAX_HELD_S
 
 
 _GOOD = Verdict(is_good=True)
@@ -172,7 +178,7 @@ def _news(questions: tuple[Question, ...], before: Seen | None, now: Seen) -> st
             f"the invocation counter starts again at {now.counter}, it was {before.counter}: "
             "three telegrams say so; a new key, or old telegrams sent again"
         )
-    if checks - {"steps_agree"}:
+    if checks - {STEPS}:
         reasons = "; ".join(question.reason for question in questions)
         return f"unusual, but confirmed by a second telegram and served: {reasons}"
     return None

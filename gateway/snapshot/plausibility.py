@@ -30,7 +30,7 @@ FASTEST_PUSH_S = 0.5
 
 # A change from one telegram to the next that only its agreement with the others can support.
 VOLTAGE_STEP_V = 4.0
-POWER_STEP_W = 80.0
+POWER_STEP_W = 100.0
 CURRENT_STEP_VA = 150.0
 STEP_SHARE = 0.4  # of a change of U·I that at least shows in the power
 
@@ -52,6 +52,7 @@ class _Seen(NamedTuple):
     clock: datetime | None
     received: float | None
     texts: Mapping[str, str]
+    listed_clock: datetime | None
     apparent: list[float] | None
     active: float | None
     reactive: float | None
@@ -60,9 +61,9 @@ class _Seen(NamedTuple):
 class Seen(_Seen):
     """What is remembered of a telegram: enough to judge the next.
 
-    `received` is None if that was in an earlier run, on another monotonic clock; `texts` are what
-    the meter calls itself, if it does. U·I of each phase and the net powers follow from the
-    numbers, and are needed twice: for this telegram and for the next.
+    `clock` is that of the header, `listed_clock` that of the list; `received` is None if that was
+    in an earlier run, on another monotonic clock; `texts` are what the meter calls itself. U·I of
+    each phase and the net powers follow from the numbers; this telegram and the next need them.
     """
 
     __slots__ = ()
@@ -75,10 +76,12 @@ class Seen(_Seen):
         clock: datetime | None,
         received: float | None,
         texts: Mapping[str, str] = NO_TEXTS,
+        listed_clock: datetime | None = None,
     ) -> "Seen":
         """Remember what a telegram says."""
         powers = apparent(numbers), net(numbers), net(numbers, REACTIVE)
-        return super().__new__(cls, meter, counter, numbers, clock, received, texts, *powers)
+        told = meter, counter, numbers, clock, received, texts, listed_clock
+        return super().__new__(cls, *told, *powers)
 
 
 # --- of one telegram alone -------------------------------------------------------------------
@@ -120,6 +123,18 @@ def power_fits_currents(now: Seen) -> str | None:
     if abs(watts) <= POWER_SHARE * sum(apparent_va) + POWER_SLACK_W:
         return None
     return f"{abs(watts):.0f} W, but voltages and currents give {sum(apparent_va):.0f} VA"
+
+
+def clocks_agree(now: Seen) -> str | None:
+    """Check that the clock in the list shows the local time of the telegram's header.
+
+    Their deviations from UTC may differ: a published example of Honeywell's does so.
+    """
+    header, listed = now.clock, now.listed_clock
+    if header is listed or header is None or listed is None:
+        return None
+    apart_s = abs((header.replace(tzinfo=None) - listed.replace(tzinfo=None)).total_seconds())
+    return f"two clocks that differ by {apart_s:.0f} s" if apart_s > CLOCK_SLACK_S else None
 
 
 # --- of a telegram and the one before it -----------------------------------------------------

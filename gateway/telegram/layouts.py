@@ -5,6 +5,7 @@ that the operator publishes: `LAYOUTS` is the table of those, and a user can add
 nothing is a fault, never skipped.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -87,10 +88,8 @@ class Layout:
         if not 0 < len(items) <= axdr.MAX_COUNT:
             what = f"{len(items)} elements, a push has up to {axdr.MAX_COUNT}"
             raise ValueError(f"layout {name} lists {what if items else 'nothing'}")
-        if not makers.isascii():
-            raise ValueError(
-                f"layout {name}: makers {makers!r}: write the letters of the title, ISK"
-            )
+        if not all(re.fullmatch("[A-Z]{1,3}", maker) for maker in makers.split()):
+            raise ValueError(f"layout {name}: makers {makers!r}: write them as ISK LGZ")
         named = [item.obis for item in items if item.obis]
         if twice := next((obis for obis in named if named.count(obis) > 1), None):
             raise ValueError(f"layout {name}: {twice} comes twice")

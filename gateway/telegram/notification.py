@@ -75,7 +75,8 @@ def cosem_time(octets: bytes, start: int) -> CosemTime | Fault:
     year, month, day, hour, minute, second, hundredths, deviation_min, status = (
         _DATE_TIME.unpack_from(octets, start)
     )
-    if year == 0xFFFF or 0xFF in (month, day, hour, minute):
+    # Not specified, by the book (FF); never set, as a new meter may show it (00).
+    if year == 0xFFFF or 0xFF in (month, day, hour, minute) or not (year or month or day):
         return CosemTime(None, status)
     if deviation_min == DEVIATION_UNSPECIFIED:
         zone = None

@@ -191,6 +191,22 @@ def test_decode_finds_telegrams_behind_what_looks_like_an_apdu(
     assert done.stdout.count('"readings"') == 2
 
 
+def test_decode_takes_key_and_layout_of_a_meter_of_the_config(
+    tmp_path: Path, recorded: Path, key_file: str
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"meters: {{house: {{source: 'recording:{recorded}', key: 'file:{key_file}'}}}}\n"
+        "listeners: [{tcp: 127.0.0.1:0, units: {1: {meter: house, map: obis_plain}}}]\n"
+    )
+    done = obisgate("decode", "--config", str(config), "--meter", "house", str(recorded))
+    assert done.returncode == 0
+    assert done.stdout.startswith("telegram of meter ")
+    other = obisgate("decode", "--config", str(config), "--meter", "hose", str(recorded))
+    assert other.returncode == 2
+    assert other.stderr == f"obisgate: {config} has no meter 'hose', did you mean 'house'?\n"
+
+
 def test_decode_says_which_character_is_no_hex(recorded: Path, key_file: str) -> None:
     recorded.write_text(recorded.read_bytes().hex()[:40] + "O" + "00" * 20)
     done = obisgate("decode", "--key-file", key_file, str(recorded))
@@ -206,7 +222,7 @@ def test_decode_takes_hex_text_with_a_byte_order_mark(recorded: Path, key_file: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "no key: --key-file FILE, or the environment variable OBISGATE_KEY"),
+        ((), "no key: --key-file FILE, the environment variable OBISGATE_KEY, or --meter NAME"),
         (("--key-file", "/no/such.key"), "key file /no/such.key does not exist"),
     ],
 )

@@ -182,7 +182,10 @@ def test_an_impossible_deviation_is_refused(deviation: int) -> None:
 
 @pytest.mark.parametrize(
     "unspecified",
-    [{"year": 0xFFFF}, {"month": 0xFF}, {"day": 0xFF}, {"hour": 0xFF}, {"minute": 0xFF}],
+    [
+        *({"year": 0xFFFF}, {"month": 0xFF}, {"day": 0xFF}, {"hour": 0xFF}, {"minute": 0xFF}),
+        {"year": 0, "month": 0, "day": 0, "hour": 0, "minute": 0, "second": 0},
+    ],
 )
 def test_a_date_or_time_that_the_meter_leaves_open_names_no_moment(
     unspecified: dict[str, int],

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.cli.explained import as_markdown
+from gateway.cli.explained import markdown_table
 from gateway.telegram import Key, Layer
 from gateway.telegram.anatomy import Field, Kind, explain
 
@@ -26,7 +26,7 @@ def page(text: str, language: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match[2]
-        table = _dump() if name == "bytes" else as_markdown(tables[name], language)
+        table = _dump() if name == "bytes" else markdown_table(tables[name], language)
         return f"{match[1]}\n{table}\n{match[3]}"
 
     return _BLOCK.sub(block, text)

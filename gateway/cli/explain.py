@@ -3,23 +3,29 @@
 import argparse
 import asyncio
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.cli.command import Commands, add_command, add_key_options, keys
 from gateway.cli.explained import as_html, as_json, as_markdown, as_text
 from gateway.cli.telegram_input import octets_of, read_input
 from gateway.config import SIMULATOR_KEY, Config, MeterConfig
 from gateway.duration import parse_duration
+from gateway.health import Health
 from gateway.located import ConfigError, nearest
 from gateway.sources import Source, SourceAddress, SourceError, open_source
 from gateway.telegram import Key
 from gateway.telegram.anatomy import Anatomy, Finder, Kind, bare_messages, explain, redact
 from gateway.telegram.anatomy.texts import LANGUAGES
+from gateway.telegram.layouts import LAYOUTS, Layout
 
 CHUNK_BYTES = 65536
+MAX_REFUSED_BYTES = 4096  # of what came without a whole telegram: six times the longest
+PLAIN_WIDTH = 100  # columns where there is no terminal
 FORMATS = ("text", "json", "html", "markdown")
 DEFAULT_CONFIG = "config.yaml"
 DEFAULT_TIMEOUT = "30s"
@@ -53,43 +59,54 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--redact",
         action="store_true",
-        help="only what all meters of this model have in common: no value, number, clock or key",
+        help="no value, number, clock or key; what stays is framing, HDLC addresses that many "
+        "meters share, maker's letters and the model's shape: look before sending",
     )
     parser.add_argument("--to", type=Path, metavar="FILE", help="write to a file")
     add_key_options(parser)
-    live = parser.add_argument_group("the next telegram of a meter, live")
+    live = parser.add_argument_group("the next telegram of a meter, live; or a file of it")
     live.add_argument("--source", metavar="ADDRESS", help="as in the config: serial:/dev/ttyUSB0")
     live.add_argument("--config", type=Path, help=f"else {DEFAULT_CONFIG}")
-    live.add_argument("--meter", metavar="NAME", help="that meter of the config, and its key")
+    live.add_argument(
+        "--meter", metavar="NAME", help="that meter of the config: its source, key and layouts"
+    )
     live.add_argument("--timeout", default=DEFAULT_TIMEOUT, help=f"else {DEFAULT_TIMEOUT}")
+
+
+class _Told(NamedTuple):
+    """What the user tells about a meter; with a source it is live."""
+
+    source: Source | None
+    key: Key | None
+    auth_key: Key | None
+    layouts: Sequence[Layout] = LAYOUTS
+    layout: Layout | None = None
 
 
 def run(options: argparse.Namespace) -> int:
     """Explain one telegram, or all of the input; 1 if something in it is refused."""
-    key, auth_key = keys(options)
-    is_live = any((options.source, options.config, options.meter))
-    if is_live and options.file:
-        raise ConfigError("a file is not live: leave out --source, --config and --meter")
-    if is_live:
-        try:
-            timeout_s = parse_duration(options.timeout)
-        except ValueError as problem:
-            raise ConfigError(f"--timeout: {problem}") from None
-        source, key, auth_key = _source(options, key, auth_key)
-        octets = _next_telegram(source, timeout_s)
-    else:
+    try:
+        timeout_s = parse_duration(options.timeout)
+    except ValueError as problem:
+        raise ConfigError(f"--timeout: {problem}") from None
+    told = _told(options)
+    is_good = True
+    if options.file or told.source is None:
         octets = _chosen(octets_of(read_input(options.file or "-")), is_all=options.all)
-    if not octets and not is_live:
-        print("obisgate: nothing to explain: there are no bytes", file=sys.stderr)
+        if not octets:
+            print("obisgate: nothing to explain: there are no bytes", file=sys.stderr)
+    else:
+        octets, is_good = _next_telegram(told.source, timeout_s)
     if not octets:
         return 1
-    if key is None:
+    if told.key is None:
         advice = "; with a key the list of objects shows, without its values" * options.redact
         print(f"obisgate: no key: explained up to the ciphertext{advice}", file=sys.stderr)
-    anatomy = explain(octets, key, auth_key)
+    anatomy = explain(octets, told.key, told.auth_key, layouts=told.layouts, layout=told.layout)
     shown = redact(anatomy) if options.redact else anatomy
     _write(_rendered(shown, options), options.to)
-    return 1 if any(field.kind == Kind.REMARK for field in anatomy.fields) else 0
+    is_refused = any(field.kind == Kind.REMARK for field in anatomy.fields)
+    return 1 if is_refused or not is_good else 0
 
 
 def _language() -> str:
@@ -118,89 +135,122 @@ def _first(octets: bytes) -> tuple[int, int] | None:
     for start in range(0, len(octets), CHUNK_BYTES):
         if span := finder.feed(octets[start : start + CHUNK_BYTES], 0.0):
             return span
+        finder.faults.clear()
     return finder.finish()
 
 
-def _source(
-    options: argparse.Namespace, key: Key | None, auth_key: Key | None
-) -> tuple[Source, Key | None, Key | None]:
-    """Return the source that is named, and the keys for what comes from it."""
+def _told(options: argparse.Namespace) -> _Told:
+    """Return what is told about the meter: by the config, or by the options themselves."""
+    key, auth_key = keys(options)
+    if not options.source and not options.config and not options.meter:
+        return _Told(None, key, auth_key)
     if not options.source:
-        meter = _meter(options)
-        return meter.source, meter.key, meter.auth_key
+        config = Config.read(options.config or Path(DEFAULT_CONFIG))
+        meter = _meter(config, options.meter)
+        return _Told(
+            meter.source,
+            key if options.key_file and key else meter.key,
+            auth_key if options.auth_key_file else meter.auth_key,
+            config.layouts,
+            meter.layout,
+        )
+    if options.file:
+        raise ConfigError("a file is not live: leave out --source")
     if options.config or options.meter:
         raise ConfigError("--source names a source itself: leave out --config and --meter")
     try:
         address = SourceAddress.parse(options.source)
         if address.kind == "simulator":
             key = key or SIMULATOR_KEY
-        return open_source(address, key or SIMULATOR_KEY, auth_key), key, auth_key
+        return _Told(open_source(address, key or SIMULATOR_KEY, auth_key), key, auth_key)
     except ValueError as problem:
         raise ConfigError(f"--source: {problem}") from None
 
 
-def _meter(options: argparse.Namespace) -> MeterConfig:
-    config = Config.read(options.config or Path(DEFAULT_CONFIG))
+def _meter(config: Config, name: str | None) -> MeterConfig:
+    """Return the meter of that name; without a name the only one."""
     for warning in config.warnings:
         print(f"obisgate: {warning}", file=sys.stderr)
     meters = config.meters
-    if options.meter is None and len(meters) == 1:
+    if name is None and len(meters) == 1:
         return next(iter(meters.values()))
-    if options.meter is None:
+    if name is None:
         raise ConfigError(f"--meter NAME is missing; there are {', '.join(meters)}")
-    if options.meter not in meters:
-        raise ConfigError(f"unknown meter {options.meter!r}{nearest(options.meter, meters)}")
-    return meters[options.meter]
+    if name not in meters:
+        raise ConfigError(f"unknown meter {name!r}{nearest(name, meters)}")
+    return meters[name]
 
 
-def _next_telegram(source: Source, timeout_s: float) -> bytes:
-    """Wait for the next whole telegram; b"" if none came, which is said."""
-    waiting = _Waiting()
+def _next_telegram(source: Source, timeout_s: float) -> tuple[bytes, bool]:
+    """Wait for the next whole telegram; if none comes, say why, and return what came instead.
+
+    Whether it is one comes second.
+    """
+    waiting = _Waiting(timeout_s)
     print(f"obisgate: waiting for a telegram from {source.describe()} …", file=sys.stderr)
     try:
-        asyncio.run(waiting.run(source, timeout_s))
+        asyncio.run(waiting.run(source))
     except SourceError as problem:
         raise ConfigError(str(problem)) from None
-    if waiting.found is None:
-        came = len(waiting.received)
-        advice = (
-            f"only {came} bytes: check baud rate and parity"
-            if came
-            else "not one byte: is the interface activated, and the adapter an M-Bus slave?"
-        )
-        print(f"obisgate: no whole telegram came in {timeout_s:g} s, {advice}", file=sys.stderr)
-        return b""
-    return waiting.found
+    if waiting.found is not None:
+        return waiting.found, True
+    print(f"obisgate: no whole telegram came in {timeout_s:g} s", file=sys.stderr)
+    for line in waiting.what_is_wrong():
+        print(f"obisgate: {line}", file=sys.stderr)
+    return bytes(waiting.received[-MAX_REFUSED_BYTES:]), False
 
 
 class _Waiting:
     """Takes bytes from a source until they bring a whole telegram."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float) -> None:
         self.received = bytearray()
         self.found: bytes | None = None
+        self._timeout_s = timeout_s
+        self._began = time.monotonic()
+        self._health = Health(self._began, timeout_s)
+        self._damaged = 0
         self._finder = Finder()
         self._is_found = asyncio.Event()
 
-    async def run(self, source: Source, timeout_s: float) -> None:
+    async def run(self, source: Source) -> None:
         """Return when a telegram is found, the source ends, or the time is over."""
         reading = asyncio.create_task(source.run(self._take, _hear_nothing))
         found = asyncio.create_task(self._is_found.wait())
         done, pending = await asyncio.wait(
-            (reading, found), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            (reading, found), timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        self._note(self._finder.finish())
+        self._note(self._finder.finish(), time.monotonic())
         if reading in done and self.found is None:
             reading.result()
 
-    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
-        self.received += chunk
-        self._note(self._finder.feed(chunk, time.monotonic(), damaged))
+    def what_is_wrong(self) -> list[str]:
+        """Return, once the time is over, what most likely keeps telegrams from coming."""
+        came = len(self.received)
+        lines = []
+        if self._damaged:
+            lines.append(f"{self._damaged} of {came} bytes came with parity errors")
+        if came > MAX_REFUSED_BYTES:
+            lines.append(f"explained are the last {MAX_REFUSED_BYTES} of {came} bytes")
+        over = max(time.monotonic(), self._began + self._timeout_s)
+        if diagnosis := self._health.diagnosis(over, is_over=came > 0):
+            lines.append(diagnosis.text)
+        return lines
 
-    def _note(self, span: tuple[int, int] | None) -> None:
+    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        now = time.monotonic()
+        self.received += chunk
+        self._damaged += len(damaged)
+        self._health.bytes_came(chunk, len(damaged), now)
+        self._note(self._finder.feed(chunk, now, damaged), now)
+
+    def _note(self, span: tuple[int, int] | None, now: float) -> None:
+        for fault in self._finder.faults:
+            self._health.heard(fault, now)
+        self._finder.faults.clear()
         if span and self.found is None:
             self.found = bytes(self.received[slice(*span)])
             self._is_found.set()
@@ -217,7 +267,7 @@ def _rendered(anatomy: Anatomy, options: argparse.Namespace) -> str:
         case "html":
             return as_html(anatomy, options.language)
         case "markdown":
-            return as_markdown(anatomy.fields, options.language)
+            return as_markdown(anatomy, options.language)
         case _:
             is_coloured = (
                 options.to is None
@@ -225,7 +275,10 @@ def _rendered(anatomy: Anatomy, options: argparse.Namespace) -> str:
                 and not os.environ.get("NO_COLOR")
                 and os.environ.get("TERM") != "dumb"
             )
-            return as_text(anatomy, options.language, is_coloured=is_coloured)
+            width = PLAIN_WIDTH
+            if options.to is None:
+                width = shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
+            return as_text(anatomy, options.language, is_coloured=is_coloured, width=width)
 
 
 def _write(text: str, path: Path | None) -> None:

@@ -1,6 +1,7 @@
 """An anatomy for people and machines: coloured text, JSON, Markdown, one HTML page."""
 
 import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -12,10 +13,11 @@ from gateway.telegram.anatomy.field import Ranges
 from gateway.telegram.anatomy.names import Text
 from gateway.telegram.fault import Layer
 
-HEX_COLUMNS = 26
+HEX_COLUMNS = 19
 LAYER_COLUMNS = 17  # the longest name and one more
 MARGIN = 18 + HEX_COLUMNS + LAYER_COLUMNS
-SHORT_BYTES = 8
+MIN_ROOM = 24  # behind margin and indent, however narrow the terminal is
+LINE_BYTES, CELL_BYTES = 6, 8  # as many are shown of a field in a line of text, in a table
 COLOURS: Mapping[Layer, str] = MappingProxyType(
     {
         Layer.FRAME: "36",
@@ -27,6 +29,7 @@ COLOURS: Mapping[Layer, str] = MappingProxyType(
     }
 )
 FAULT_COLOUR = "31;1"
+DIM = "2"
 
 WORDS: Mapping[str, Text] = MappingProxyType(
     {
@@ -40,6 +43,14 @@ WORDS: Mapping[str, Text] = MappingProxyType(
         "wire": Text("On the wire", "Auf der Leitung"),
         "plain": Text("Plaintext", "Klartext"),
         "fields": Text("Fields", "Felder"),
+        "redacted": Text(
+            "Redacted. It still shows the framing and all lengths, HDLC addresses that many "
+            "meters share, the maker's letters, and the model's shape: types, OBIS codes, scalers "
+            "and units. Look before sending.",
+            "Geschwärzt. Zu sehen sind noch die Rahmen und alle Längen, HDLC-Adressen, die viele "
+            "Zähler haben, die Buchstaben des Herstellers und die Form des Modells: Typen, "
+            "OBIS-Codes, Skalierungen und Einheiten. Vor dem Senden ansehen.",
+        ),
         "bytes": Text("bytes", "Bytes"),
         "hex": Text("hex", "hex"),
         "plain_hex": Text("plaintext", "Klartext"),
@@ -52,29 +63,51 @@ WORDS: Mapping[str, Text] = MappingProxyType(
 )
 
 
-def as_text(anatomy: Anatomy, language: str, *, is_coloured: bool) -> str:
-    """Return one line a row; what it means stands once, where it comes first."""
-    lines = []
+def as_text(anatomy: Anatomy, language: str, *, is_coloured: bool, width: int) -> str:
+    """Return one row after the other; what it means stands once, where it comes first."""
+    lines = textwrap.wrap(_redacted(anatomy, language), width)
     explained: set[str] = set()
     for field in anatomy.fields:
-        place = ranges_text(field.ranges)
         code = FAULT_COLOUR if field.kind == Kind.REMARK else COLOURS[field.layer]
         if field.kind == Kind.GROUP:
             code += ";1"
-        shown = _short(field.plain_hex or field.hex)
-        said = "  ".join(filter(None, (texts.name(field, language), value_of(field, language))))
-        indent = "  " * field.depth
-        name = f"\x1b[{code}m{said}\x1b[0m" if is_coloured else said
+        shown = _short(field.plain_hex or field.hex, LINE_BYTES)
+        layer = texts.layer_name(field.layer, language)
+        margin = f"{ranges_text(field.ranges):>16}  {shown:<{HEX_COLUMNS}}{layer:<{LAYER_COLUMNS}}"
         change = texts.change_name(field.change, language)
-        tail = f"  [{change}]" if change and field.kind == Kind.FIELD else ""
-        layer = f"{texts.layer_name(field.layer, language):<{LAYER_COLUMNS}}"
-        lines.append(f"{place:>16}  {shown:<{HEX_COLUMNS}}{layer}{indent}{name}{tail}".rstrip())
+        tail = f"[{change}]" if change and field.kind == Kind.FIELD else ""
+        said = (texts.name(field, language), value_of(field, language), tail)
+        room = max(MIN_ROOM, width - MARGIN)
+        indent = "  " * field.depth
+        for line in _wrapped("  ".join(filter(None, said)), room, indent):
+            lines.append(f"{margin}{_coloured(line, code, is_coloured)}".rstrip())
+            margin = " " * MARGIN
         meaning = texts.meaning(field, language)
         if meaning and field.id not in explained:
             explained.add(field.id)
-            dim = f"\x1b[2m{meaning}\x1b[0m" if is_coloured else meaning
-            lines.append(f"{'':>{MARGIN}}{indent}  {dim}")
+            for line in _wrapped(meaning, room, indent + "  "):
+                lines.append(f"{margin}{_coloured(line, DIM, is_coloured)}")
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, room: int, indent: str) -> Sequence[str]:
+    """Return a text in lines of `room` columns, the second and later ones further to the right."""
+    if room - len(indent) < MIN_ROOM:
+        room = len(indent) + MIN_ROOM
+    return textwrap.wrap(
+        text, room, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
+    )
+
+
+def _coloured(line: str, code: str, is_coloured: bool) -> str:
+    said = line.lstrip()
+    indent = line[: len(line) - len(said)]
+    return f"{indent}\x1b[{code}m{said}\x1b[0m" if is_coloured else line
+
+
+def _redacted(anatomy: Anatomy, language: str) -> str:
+    """Return what is to be said before all else of a redacted anatomy."""
+    return WORDS["redacted"].of(language) if anatomy.is_redacted else ""
 
 
 def as_json(anatomy: Anatomy, language: str) -> str:
@@ -98,11 +131,19 @@ def as_json(anatomy: Anatomy, language: str) -> str:
         }
         must = ("id", "kind", "layer", "depth", "ranges", "name")
         rows.append({word: said for word, said in row.items() if said or word in must})
-    shown = {"bytes": anatomy.size, "language": language, "fields": rows}
+    said = _redacted(anatomy, language)
+    note = {"redacted": said} if said else {}
+    shown = note | {"bytes": anatomy.size, "language": language, "fields": rows}
     return json.dumps(shown, ensure_ascii=False, indent=1) + "\n"
 
 
-def as_markdown(fields: Iterable[Field], language: str) -> str:
+def as_markdown(anatomy: Anatomy, language: str) -> str:
+    """Return all rows as a table."""
+    said = _redacted(anatomy, language)
+    return (f"{said}\n\n" if said else "") + markdown_table(anatomy.fields, language)
+
+
+def markdown_table(fields: Iterable[Field], language: str) -> str:
     """Return rows as a table; groups in bold, their bytes at their fields."""
     columns = ("bytes", "hex", "name", "value", "change", "meaning")
     head = [WORDS[word].of(language) for word in columns]
@@ -115,7 +156,7 @@ def as_markdown(fields: Iterable[Field], language: str) -> str:
         explained.add(field.id)
         cells = (
             ranges_text(field.ranges),
-            f"`{_short(shown)}`" if shown else "",
+            f"`{_short(shown, CELL_BYTES)}`" if shown else "",
             f"**{name}**" if field.kind == Kind.GROUP else name,
             value_of(field, language),
             texts.change_name(field.change, language),
@@ -139,6 +180,7 @@ def as_html(anatomy: Anatomy, language: str) -> str:
         wire_bytes=_wire_html(fields),
         plain_bytes="".join(_run(index, fields[index], shown, "p") for index, shown in plain),
         plain_hidden="" if plain else " hidden",
+        note=escape(_redacted(anatomy, language)),
         rows="\n".join(
             _row_html(index, field, run_of, language) for index, field in enumerate(fields)
         ),
@@ -147,8 +189,8 @@ def as_html(anatomy: Anatomy, language: str) -> str:
 
 def value_of(field: Field, language: str) -> str:
     """Return what a row says, with what is to be said about it."""
-    notes = ", ".join(texts.notes(field, language))
-    return f"{field.value} ({notes})" if field.value and notes else field.value or notes
+    value, notes = texts.value(field, language), ", ".join(texts.notes(field, language))
+    return f"{value} ({notes})" if value and notes else value or notes
 
 
 def ranges_text(ranges: Ranges) -> str:
@@ -158,10 +200,10 @@ def ranges_text(ranges: Ranges) -> str:
     )
 
 
-def _short(shown: str) -> str:
+def _short(shown: str, most: int) -> str:
     """Return the first bytes of hex text, and that there are more."""
     parts = shown.split()
-    return shown if len(parts) <= SHORT_BYTES else " ".join(parts[: SHORT_BYTES - 1]) + " …"
+    return shown if len(parts) <= most else " ".join(parts[: most - 1]) + " …"
 
 
 def _wire_html(fields: Sequence[Field]) -> str:
@@ -194,9 +236,8 @@ def _row_html(index: int, field: Field, run_of: Sequence[tuple[int, int]], langu
     cells = (
         f'<td class="place">{ranges_text(field.ranges)}</td>',
         f'<td class="hex">{escape(field.hex)}</td>',
-        f'<td class="hex">{escape(field.plain_hex)}</td>',
-        f'<th scope="row" style="--depth:{field.depth}"><a href="#{link}">'
-        f"{escape(texts.name(field, language))}</a></th>",
+        f'<td class="hex plain">{escape(field.plain_hex)}</td>',
+        f'<th scope="row"><a href="#{link}">{escape(texts.name(field, language))}</a></th>',
         f"<td>{escape(value)}</td>",
         f'<td class="{field.layer}"><span class="mark"></span>'
         f"{escape(texts.layer_name(field.layer, language))}</td>",
@@ -204,7 +245,8 @@ def _row_html(index: int, field: Field, run_of: Sequence[tuple[int, int]], langu
         f"<td>{escape(texts.meaning(field, language))}</td>",
     )
     return (
-        f'<tr id="f{index}" class="{field.kind}" data-ranges="{_ranges_data(field.ranges)}" '
+        f'<tr id="f{index}" class="{field.kind}" style="--depth:{field.depth}" '
+        f'data-ranges="{_ranges_data(field.ranges)}" '
         f'data-leaves="{" ".join(leaves)}">{"".join(cells)}</tr>'
     )
 

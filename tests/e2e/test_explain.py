@@ -14,6 +14,7 @@ import pytest
 from .conftest import OBISGATE, PATIENCE_S, Line, obisgate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+TIROL = bytes.fromhex((Path(__file__).parents[2] / "docs/tirol.hex").read_text())
 CONFIG = """
 meters: {{house: {{source: "{source}", key: "env:TEST_KEY"}}}}
 listeners: [{{tcp: 5020, any: {{meter: house, map: obis_plain}}}}]
@@ -44,7 +45,10 @@ def fields(*arguments: str, **options: Any) -> tuple[list[dict[str, Any]], str]:
 
 
 def test_a_telegram_is_explained_down_to_the_unit(recorded: Path, key_file: str) -> None:
-    done = obisgate("explain", "--key-file", key_file, "--language", "en", str(recorded))
+    # Not the C library's environment, into which readline puts COLUMNS.
+    environment = os.environ | {}
+    arguments = ("--key-file", key_file, "--language", "en", str(recorded))
+    done = obisgate("explain", *arguments, env=environment)
     assert done.returncode == 0
     assert "bytes 0 to 299 of 600; --all" in done.stderr
     assert re.search(r"voltage L1 \(1-0:32\.7\.0\.255\) +2\d\d\.\d V", done.stdout)
@@ -184,7 +188,106 @@ def test_silence_ends_with_a_plain_word() -> None:
         "explain", "--source", f"serial:{line.device}?parity=none", "--timeout", "500ms"
     )
     assert done.returncode == 1
-    assert "no whole telegram came in 0.5 s, not one byte" in done.stderr
+    assert "no whole telegram came in 0.5 s\n" in done.stderr
+    assert "no byte came in 0.5 s: is the customer interface enabled" in done.stderr
+    assert done.stdout == ""
+
+
+def heard(octets: bytes, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Explain what comes from a serial port that sends the same again and again, for 2 s."""
+    line = Line()
+    source = f"serial:{line.device}?parity=none"
+    process = subprocess.Popen(
+        [
+            OBISGATE,
+            "explain",
+            "--language",
+            "en",
+            "--source",
+            source,
+            "--timeout",
+            "2s",
+            *arguments,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while process.poll() is None:
+            line.write(octets)
+            try:
+                output, errors = process.communicate(timeout=0.9)
+            except subprocess.TimeoutExpired:
+                continue
+            return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    finally:
+        process.kill()
+        line.close()
+    raise AssertionError("it ended before anything was sent")
+
+
+@pytest.mark.parametrize("is_redacted", [False, True])
+def test_damage_on_the_line_is_explained_when_no_good_telegram_comes(is_redacted: bool) -> None:
+    octets = bytearray(TIROL)
+    octets[100] ^= 4
+    octets[280] ^= 4
+    done = heard(bytes(octets), *(["--redact"] if is_redacted else []))
+    assert done.returncode == 1
+    assert "no whole telegram came in 2 s\n" in done.stderr
+    assert "none arrives whole: bytes are lost or changed" in done.stderr
+    assert "refused: frame, byte 254" in done.stdout
+    assert ("checksum 0x0f" in done.stdout) != is_redacted
+    assert ("DB 08 4B 46 4D" in done.stdout) != is_redacted
+
+
+def test_frames_of_another_protocol_are_explained_and_said_to_be_such() -> None:
+    body = bytes.fromhex("53 F0 5B 78 56 34 12") + bytes(88)
+    done = heard(bytes([0x68, 95, 95, 0x68]) + body + bytes([sum(body) & 0xFF, 0x16]), "--redact")
+    assert done.returncode == 1
+    assert "no telegram of a kind we know (address 0xf0 is not broadcast" in done.stderr
+    assert "refused: transport, byte 5" in done.stdout
+    assert "78" not in re.findall(r"\b[0-9A-F]{2}\b", done.stdout)
+
+
+LAYOUT = """
+  {name}:
+    makers: {makers}
+    items: |
+      clock
+      1-0:1.8.0 u32 Wh
+      1-0:2.8.0 u32 Wh
+      - u32
+      - u32
+      1-0:1.7.0 u32 W
+      1-0:2.7.0 u32 W
+      - u32
+      - u32
+"""
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize(
+    ("makers", "prescribed"), [("ISK", ""), ("XYZ", "layout: mine")], ids=["known", "prescribed"]
+)
+def test_the_layouts_of_the_config_are_used(
+    tmp_path: Path, is_live: bool, makers: str, prescribed: str
+) -> None:
+    path = tmp_path / "vienna.bin"
+    environment = os.environ | {"OBISGATE_KEY": os.environ["TEST_KEY"]}
+    arguments = ("iskra-am550-wienernetze", "--count", "2", "--at-once", "--to", str(path))
+    assert obisgate("simulate", *arguments, env=environment).returncode == 0
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"meters:\n  house: {{source: 'recording:{path}', key: 'env:TEST_KEY', {prescribed}}}\n"
+        "listeners: [{tcp: 5020, any: {meter: house, map: obis_plain}}]\n"
+        f"layouts:{LAYOUT.format(name='mine', makers=makers)}"
+    )
+    named = ("--config", str(config), "--meter", "house")
+    rows, said = fields(*named, *([] if is_live else [str(path)]))
+    assert [row["value"] for row in rows if row["id"] == "list"] == ["mine"]
+    assert len([row for row in rows if row["id"] == "object.unread"]) == 4
+    assert ("waiting" in said) == is_live
 
 
 @pytest.mark.parametrize(
@@ -194,7 +297,8 @@ def test_silence_ends_with_a_plain_word() -> None:
         (("--source", "seriel:/dev/ttyUSB0"), "did you mean"),
         (("--source", "simulator:kaifa-ma110m", "--meter", "house"), "leave out"),
         (("--source", "simulator:kaifa-ma110m", "--timeout", "soon"), "--timeout"),
-        (("telegram.hex", "--meter", "house"), "a file is not live"),
+        (("telegram.hex", "--source", "simulator:kaifa-ma110m"), "a file is not live"),
+        (("telegram.hex", "--timeout", "abc"), "--timeout"),
         (("no-such-file.hex",), "cannot be read"),
         (("--config", "no-such-config.yaml"), "no such file"),
     ],
@@ -236,6 +340,46 @@ def test_a_redacted_dump_is_the_same_for_every_meter_of_a_model(form: str, tmp_p
         shown.append(done.stdout)
         assert "1-0:1.7.0.255" in done.stdout
     assert shown[0] == shown[1]
+    if form == "json":
+        assert "Look before sending" in json.loads(shown[0])["redacted"]
+    else:
+        assert "Look before" in shown[0]
+    assert form == "html" or "Redacted" in shown[0].splitlines()[0] + shown[0].splitlines()[1]
+
+
+def test_what_a_redacted_dump_still_shows_stands_in_the_help() -> None:
+    said = " ".join(obisgate("explain", "--help").stdout.split())
+    assert "framing, HDLC addresses that many meters share, maker's letters" in said
+    assert "look before sending" in said
+
+
+# --- the width ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [None, "100", "140"])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_text_is_wrapped_to_the_terminal_with_a_hanging_indent(
+    columns: str | None, language: str, recorded: Path, key_file: str
+) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+    environment |= {"COLUMNS": columns} if columns else {}
+    arguments = ("--key-file", key_file, "--language", language, str(recorded))
+    lines = obisgate("explain", *arguments, env=environment).stdout.splitlines()
+    assert 90 < max(map(len, lines)) <= int(columns or 100)
+    assert any(line.startswith(" " * 54) and line.strip() for line in lines)
+
+
+def test_german_text_and_page_have_decimal_commas_and_json_has_points(
+    recorded: Path, key_file: str
+) -> None:
+    arguments = ("--key-file", key_file, "--language", "de", str(recorded))
+    for form in ("text", "html", "markdown"):
+        shown = obisgate("explain", "--format", form, *arguments).stdout
+        assert re.search(r"\b2\d\d,\d V", shown)
+        assert "1-0:32.7.0.255" in shown
+    rows, _ = fields(*arguments)
+    (volts,) = [row for row in rows if row.get("label") == "1-0:32.7.0.255"]
+    assert re.fullmatch(r"2\d\d\.\d V", volts["value"])
 
 
 # --- the page --------------------------------------------------------------------------------
@@ -326,6 +470,19 @@ def test_what_a_meter_sends_is_escaped(tmp_path: Path) -> None:
     assert value not in as_html(Anatomy(1, (field,)), "en")
 
 
+def dumped(text: str, folder: Path, *options: str) -> tuple[str, ...]:
+    """Return the two halves of what a page's probe says."""
+    (folder / "probe.html").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", *options,
+         f"--user-data-dir={folder / 'browser'}", (folder / "probe.html").as_uri()],
+        capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False,
+    )  # fmt: skip
+    match = re.search(r"<pre>(.*)\|(.*)</pre>", done.stdout)
+    assert match, done.stderr
+    return match.groups()
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing: sudo apt-get install chromium")
 def test_a_field_and_its_bytes_light_up_together(page: Path, tmp_path: Path) -> None:
     found = Page(page.read_text(encoding="utf-8"))
@@ -344,15 +501,20 @@ said.push(lit());
 document.body.innerHTML = "<pre>" + said.join("|") + "</pre>";
 </script></body>"""
     text = page.read_text(encoding="utf-8").replace("</body>", probe)
-    (tmp_path / "probe.html").write_text(text, encoding="utf-8")
-    done = subprocess.run(
-        [CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-         f"--user-data-dir={tmp_path / 'browser'}", (tmp_path / "probe.html").as_uri()],
-        capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False,
-    )  # fmt: skip
-    match = re.search(r"<pre>(.*)\|(.*)</pre>", done.stdout)
-    assert match, done.stderr
-    of_row, of_bytes = (set(part.split()) for part in match.groups())
+    of_row, of_bytes = (set(part.split()) for part in dumped(text, tmp_path))
     leaves = set(found.rows[shared]["data-leaves"].split())
     assert of_row == {shared} | {run for run in found.runs if re.split(r"[wp-]", run)[-1] in leaves}
     assert of_bytes == {"w0-1", "f1"}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing: sudo apt-get install chromium")
+@pytest.mark.parametrize("width", [500, 900, 1100, 1300])
+def test_the_page_never_scrolls_sideways(page: Path, tmp_path: Path, width: int) -> None:
+    probe = """<script>
+const root = document.documentElement;
+document.body.innerHTML = "<pre>" + root.scrollWidth + "|" + innerWidth + "</pre>";
+</script></body>"""
+    text = page.read_text(encoding="utf-8").replace("</body>", probe)
+    found = [int(part) for part in dumped(text, tmp_path, f"--window-size={width},800")]
+    assert 0 < found[0] <= found[1]
+    assert abs(found[1] - width) < 40

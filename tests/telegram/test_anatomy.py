@@ -7,14 +7,17 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.simulator import MODELS, SIMULATED_AUTH_KEY, Push, SimulatedMeter
 from gateway.simulator.frames import (
     Unit,
+    array,
     data_notification,
     date_time,
+    hdlc_frame,
+    i8,
     mbus_frames,
     obis,
     octet_string,
@@ -24,11 +27,13 @@ from gateway.simulator.frames import (
     u16,
     u32,
 )
-from gateway.telegram import Decoder, Fault, Key, Layer, anatomy
+from gateway.telegram import Decoder, Fault, Key, Layer, anatomy, ciphering, mbus
 from gateway.telegram.anatomy import Anatomy, Change, Field, Finder, Kind, explain, redact, texts
+from gateway.telegram.anatomy.codes import is_public
 from gateway.telegram.anatomy.meanings import MEANINGS, NOTES
 from gateway.telegram.anatomy.names import NAMES, OBJECTS
-from gateway.telegram.obis import EXPECTED_UNITS, NAMED_TEXTS
+from gateway.telegram.frames import Frame, FrameReader
+from gateway.telegram.obis import EXPECTED_UNITS, NAMED_TEXTS, UNITS, Obis
 
 KEY, OTHER_KEY = Key(bytes(range(16))), Key(bytes(range(1, 17)))
 AUTH_KEY = Key(SIMULATED_AUTH_KEY)
@@ -89,6 +94,29 @@ def sealed(plaintext: bytes) -> bytes:
 
 def framed(plaintext: bytes) -> bytes:
     return b"".join(mbus_frames(sealed(plaintext)))
+
+
+def long_frame(content: bytes) -> bytes:
+    head = bytes([0x68, len(content), len(content), 0x68])
+    return head + content + bytes([mbus.checksum(content), 0x16])
+
+
+PUSH_ROLES = ("object.class", "object.code", "object.attribute", "object.index")
+# As the meters of Netz OÖ send it (OMS): its data begin with the meter's number.
+FOREIGN = long_frame(bytes.fromhex("53 F0 5B 78 56 34 12") + bytes(88))
+TIROL = bytes.fromhex((Path(__file__).parents[2] / "docs/tirol.hex").read_text())
+
+
+def shown_places(rows: Iterable[Field]) -> set[int]:
+    """The places on the wire of all bytes that stand in a dump, as wire bytes or plaintext."""
+    places = set()
+    for row in rows:
+        shown = row.plain_hex if re.search(r"[0-9A-F]", row.plain_hex) else row.hex
+        wire = [place for start, end in row.ranges for place in range(start, end)]
+        if row.kind == Kind.FIELD:
+            places |= {at for at, octet in zip(wire, shown.split(), strict=True) if octet != "··"}
+            assert "··" not in shown or not row.value
+    return places
 
 
 def notification(*items: bytes) -> bytes:
@@ -268,6 +296,22 @@ def test_messages_without_frames_are_explained_one_after_the_other() -> None:
     assert not named(found, "mbus.frame")
 
 
+def test_values_of_unknown_meaning_are_said_to_be_such() -> None:
+    unread = named(explain(telegram("lg-e450-burgenland"), KEY, AUTH_KEY), "object.unread")
+    assert [len(bytes.fromhex(row.plain_hex)) for row in unread] == [2, 2, 2]
+
+
+def test_a_foreign_frame_shows_its_own_bytes_and_not_those_of_a_push() -> None:
+    found = explain(FOREIGN)
+    assert_partition(FOREIGN, found)
+    header = ("mbus.control", "mbus.address", "mbus.ci", "mbus.source", "mbus.destination")
+    assert [one(found, name).value for name in header] == ["SND_UD", "240", "0x5B", "120", "86"]
+    # Without its byte 260 the second frame's A field stands where the C field should be.
+    cut = TIROL[:260] + TIROL[261:]
+    control, address = (named(explain(cut), name)[-1] for name in header[:2])
+    assert (control.value, address.value) == ("0xFF", "17")
+
+
 def test_objects_without_a_code_are_said_to_be_named_by_their_place() -> None:
     objects = named(explain(telegram("iskra-am550-wienernetze"), KEY), "object")
     assert objects
@@ -363,6 +407,26 @@ def test_a_damaged_plaintext_is_explained_up_to_the_damage(
     assert sum(row.size for row in fields_of(found) if row.plain_hex) == told
 
 
+def test_an_impossible_time_in_the_header_is_refused_and_all_else_explained() -> None:
+    plaintext = bytearray(notification(octet_string(date_time(START, summer=False)), u16(1)))
+    plaintext[8] = 13  # the month
+    octets = framed(bytes(plaintext))
+    found = explain(octets, KEY)
+    assert_partition(octets, found)
+    assert [row.label for row in remarks_of(found)] == [str(9 + 16 + 6)]
+    assert named(found, "clock.month")[0].value == "13"
+    assert named(found, "list")
+
+
+@pytest.mark.parametrize("body", ["02 01 12 00 01", "02 01 07", "02"])
+def test_a_header_without_a_time_is_explained(body: str) -> None:
+    octets = framed(bytes.fromhex("0F 00000001 00") + bytes.fromhex(body))
+    found = explain(octets, KEY)
+    assert_partition(octets, found)
+    assert one(found, "notification.no_time").plain_hex == "00"
+    assert named(found, "list")
+
+
 def test_noise_around_a_telegram_is_said_to_be_outside() -> None:
     octets = b"\x00\x16\x55" + telegram("kaifa-ma110m") + b"\x01"
     found = explain(octets, KEY)
@@ -451,14 +515,186 @@ def test_no_byte_that_is_not_the_models_own_is_left(model: str) -> None:
             assert not re.search(r"[0-9A-F]", row.plain_hex)
 
 
-def test_a_damaged_telegram_gives_away_nothing_of_its_frames() -> None:
-    octets = bytearray(telegram("kaifa-ma110m"))
-    octets[100] ^= 1
+@given(st.sampled_from(sorted(MODELS)), st.integers(0, 99), st.integers(0, 999), st.integers(0, 7))
+def test_a_damaged_telegram_gives_away_nothing_of_its_refused_frames(
+    model: str, which: int, place: int, bit: int
+) -> None:
+    octets = bytearray(telegram(model))
+    frames = [item for item in FrameReader().feed(bytes(octets), 0.0) if isinstance(item, Frame)]
+    frame = frames[which % len(frames)]
+    octets[frame.offset + 9 + place % (len(frame.octets) - 12)] ^= 1 << bit
+    reader = FrameReader()
+    good: set[int] = set()
+    for item in reader.feed(bytes(octets), 0.0) + reader.finish():
+        if isinstance(item, Frame):
+            good |= set(range(item.offset, item.offset + len(item.octets)))
+    assert not good & set(range(frame.offset + 1, frame.offset + len(frame.octets) - 1))
     rows = redact(explain(bytes(octets), KEY)).fields
-    refused = [row for row in rows if row.change == Change.UNKNOWN]
-    assert refused
-    assert not any(re.search(r"[0-9A-F]", row.hex) for row in refused)
+    assert shown_places(rows) <= good
     assert not any(row.value for row in rows if row.kind == Kind.REMARK)
+
+
+@every_model
+def test_two_telegrams_damaged_alike_give_the_same_redacted_dump(model: str) -> None:
+    dumps = []
+    for seed, key in ((1, KEY), (2, OTHER_KEY)):
+        octets = bytearray(push(model, seed, key).telegram)
+        octets[60] ^= 1
+        dumps.append(redact(explain(bytes(octets))))
+    assert dumps[0] == dumps[1]
+
+
+@given(st.binary(max_size=60).filter(lambda octets: len(octets) > 5), st.booleans())
+def test_a_frame_that_no_push_brings_gives_away_nothing(body: bytes, is_block: bool) -> None:
+    if is_block:
+        body = body[:5] + b"\xe0" + body
+    octets = long_frame(body)
+    assume(isinstance(mbus.segment(octets), mbus.Flaw))
+    places = shown_places(redact(explain(octets)).fields)
+    header = (b"\x53\x73", b"\xff", bytes(range(32)), b"\x01", b"\x67")
+    for place in places - {0, 3, len(octets) - 1}:
+        assert place < 9
+        assert all(octets[at] in header[at - 4] for at in range(4, min(place, 8) + 1))
+
+
+def test_a_foreign_frame_hides_the_number_of_its_meter() -> None:
+    assert shown_places(redact(explain(FOREIGN)).fields) == {0, 3, 4, len(FOREIGN) - 1}
+    cut = TIROL[:260] + TIROL[261:]
+    assert not {*range(260, 300)} & shown_places(redact(explain(cut, KEY)).fields)
+
+
+@given(st.integers(9, 255), st.binary(min_size=1, max_size=3), st.booleans())
+def test_what_is_shifted_in_a_frame_that_breaks_off_is_hidden(
+    cut: int, extra: bytes, is_lost: bool
+) -> None:
+    octets = TIROL[:cut] + (TIROL[cut + 1 : 240] if is_lost else extra + TIROL[cut:200])
+    places = shown_places(redact(explain(octets, KEY)).fields)
+    assert not {at for at in places if octets[at] != TIROL[at]}
+    assert not places & set(range(9, len(octets)))
+
+
+@pytest.mark.parametrize(
+    ("source", "hidden"),
+    [("03", set()), ("0223", set()), ("0225", {4, 5, 7, 8}), ("00020023", set())],
+)
+def test_an_hdlc_address_that_may_be_the_meters_own_is_hidden(
+    source: str, hidden: set[int]
+) -> None:
+    apdu = sealed(notification(u16(1)))
+    octets = hdlc_frame(b"\xe6\xe7\x00" + apdu, b"\xcf", bytes.fromhex(source))
+    header = range(7 + len(source) // 2)
+    places = shown_places(redact(explain(octets)).fields)
+    assert set(header) - places == hidden
+
+
+def test_a_block_header_that_does_not_fit_its_frame_is_hidden() -> None:
+    block = bytes.fromhex("E0 81 00 01 12 34 40")
+    octets = hdlc_frame(b"\xe6\xe7\x00" + block + bytes(64), b"\xcf", b"\x03")
+    assert octets[11:13] == b"\xe0\x81"
+    assert one(explain(octets), "block.acknowledged").value == "4660"
+    assert not {*range(12, 82)} & shown_places(redact(explain(octets)).fields)
+
+
+@st.composite
+def secret_elements(draw: st.DrawFn) -> list[bytes]:
+    """One element of a list: parts with an even index are its tags, the others secret."""
+    number = draw(st.binary(min_size=2, max_size=2))
+    name = draw(
+        st.binary(min_size=6, max_size=6)
+        | st.text("0123456789ABCXYZabc -", min_size=6, max_size=6).map(str.encode)
+        | st.text("0123456789ABC", min_size=5, max_size=5).map(lambda t: t.encode() + b"\xff")
+    )
+    assume(not is_public(Obis(*name)))
+    small, code = draw(st.integers(-128, 127)), draw(st.integers(0, 255))
+    octet, unit = small.to_bytes(1, "big", signed=True), bytes([code])
+    text = draw(st.binary(min_size=1, max_size=20))
+    match draw(st.integers(0, 6)):
+        case 0:
+            return [b"\x12", number]
+        case 1:
+            return [b"\x09\x06", name]
+        case 2:
+            return [b"\x0f", octet]
+        case 3:
+            return [b"\x0a" + bytes([len(text)]), text]
+        case 4:
+            assume(abs(small) > 3 or code not in UNITS)
+            return [b"\x02\x02\x0f", octet, b"\x16", unit]
+        case 5:
+            return [b"\x16", unit]
+        case _:
+            head = draw(st.sampled_from([b"\x02\x04\x12", b"\x01\x01\x02\x04\x12"]))
+            return [head, number, b"\x09\x06", name, b"\x0f", octet, b"\x12", number]
+
+
+@given(st.lists(secret_elements(), min_size=1, max_size=8))
+def test_whatever_stands_in_a_list_that_nobody_knows_is_hidden(elements: list[list[bytes]]) -> None:
+    parts = [(index % 2 == 1, part) for each in elements for index, part in enumerate(each)]
+    body = b"".join(part for _, part in parts)
+    head = data_notification(1, date_time(START, summer=False), bytes([2, len(elements)]))
+    apdu = sealed(head + body)
+    found = ciphering.parse(apdu)
+    assert isinstance(found, ciphering.Sealed)
+    at = found.ciphertext_start + len(head)
+    secret: set[int] = set()
+    for is_secret, part in parts:
+        secret |= set(range(at, at + len(part))) if is_secret else set()
+        at += len(part)
+    rows = redact(explain(apdu, KEY)).fields
+    assert not shown_places(rows) & secret
+    assert not any(row.value for row in rows if secret & {a for a, _ in row.ranges} and row.hex)
+    assert not [row for row in rows if row.id == "object" and (row.label or row.value)]
+
+
+def test_a_named_list_hides_a_name_that_is_no_code() -> None:
+    item = structure(octet_string(b"12345\xff"), u32(7), scaler_unit(0, Unit.WH))
+    octets = framed(notification(octet_string(date_time(START, summer=False)), item))
+    found = explain(octets, KEY)
+    assert named(found, "object")[-1].label == "49-50:51.52.53.255"
+    rows = redact(found)
+    assert [row.label for row in named(rows, "object")] == ["0-0:1.0.0.255", ""]
+    assert texts.name(named(rows, "object")[-1], "en") == "object"
+    assert "31" not in " ".join(row.plain_hex for row in rows.fields).split()
+
+
+def test_a_push_object_is_shown_only_in_the_array_in_front() -> None:
+    def pushed(code: bytes, attribute: int = 2) -> bytes:
+        return structure(u16(3), code, i8(attribute), u16(0))
+
+    def dump(*items: bytes) -> list[str]:
+        octets = framed(data_notification(1, date_time(START, summer=False), structure(*items)))
+        rows = redact(explain(octets, KEY)).fields
+        return [row.value for row in rows if row.id in PUSH_ROLES and row.value]
+
+    code, value = obis("1-0:9.7.0.255"), u32(1)
+    assert dump(array(pushed(code)), value) == ["3", "1-0:9.7.0.255", "2", "0"]
+    assert dump(array(pushed(code, 33)), value) == ["1-0:9.7.0.255"]
+    assert dump(pushed(code), value) == ["1-0:9.7.0.255"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "1-0:9.7.0",
+        "1-0:16.7.0",
+        "1-0:21.7.0",
+        "1-1:1.8.2",
+        "0-0:96.14.0",
+        "0-1:24.2.1",
+        "1-0:0.9.1",
+    ],
+)
+def test_codes_of_the_blue_book_are_public(code: str) -> None:
+    assert is_public(Obis.parse(code))
+
+
+def test_all_codes_that_are_known_are_public() -> None:
+    assert all(map(is_public, {*OBJECTS, *EXPECTED_UNITS, *NAMED_TEXTS}))
+
+
+@given(st.text("".join(map(chr, range(0x20, 0x7F))), min_size=5, max_size=5), st.integers(0, 255))
+def test_no_text_is_a_public_code(text: str, last: int) -> None:
+    assert not is_public(Obis(*text.encode(), last))
 
 
 def test_a_title_without_letters_is_hidden_whole() -> None:
@@ -496,6 +732,7 @@ def test_every_id_of_every_row_has_its_texts() -> None:
                 assert len(texts.notes(row, language)) == len(row.notes)
                 texts.meaning(row, language)
                 assert texts.layer_name(row.layer, language)
+                assert bool(texts.change_name(row.change, language)) == bool(row.change)
 
 
 def test_every_known_object_has_a_name() -> None:
@@ -510,3 +747,32 @@ def test_a_tariff_is_named_and_an_unknown_object_shows_its_code() -> None:
     assert texts.name(row, "de") == "Energie Bezug, Tarif 2 (1-0:1.8.2.255)"
     row = Field("object", Kind.GROUP, Layer.LAYOUT, 0, (), label="1-0:99.7.0.255")
     assert texts.name(row, "de") == "Objekt 1-0:99.7.0.255"
+
+
+def test_german_numbers_have_a_decimal_comma_and_codes_their_points() -> None:
+    found = explain(TIROL, Key(bytes(range(16, 32))))
+    (volts,) = [row for row in found.fields if row.label == "1-0:32.7.0.255"]
+    assert (texts.value(volts, "de"), texts.value(volts, "en")) == ("230,8 V", "230.8 V")
+    assert texts.name(volts, "de") == "Spannung L1 (1-0:32.7.0.255)"
+    scaler = named(found, "object.scaler")[0]
+    assert texts.value(scaler, "de") == "-1 → × 0,1"
+    assert texts.value(named(found, "object.code")[0], "de") == "0-0:1.0.0.255"
+    text = Field("object", Kind.GROUP, Layer.LAYOUT, 0, (), change=Change.METER, value="1.2")
+    assert texts.value(text, "de") == "1.2"
+
+
+def test_a_fault_is_named_with_its_place_and_in_german_the_decoders_words_are_quoted() -> None:
+    remark = remarks_of(explain(TIROL[:14]))[0]
+    assert texts.name(remark, "en") == "refused: frame, byte 14"
+    assert texts.value(remark, "en") == "frame breaks off after 14 of 256 bytes"
+    assert texts.name(remark, "de") == "verworfen: Rahmen, Byte 14"
+    quoted = "Meldung des Decoders: „frame breaks off after 14 of 256 bytes“"
+    assert texts.value(remark, "de") == quoted
+    assert texts.value(redact(explain(TIROL[:14])).fields[-1], "de") == ""
+
+
+def test_a_finder_tells_what_it_refuses() -> None:
+    finder = Finder()
+    assert finder.feed(FOREIGN + TIROL[:256], 0.0) is None
+    assert finder.finish() is None
+    assert [fault.layer for fault in finder.faults] == [Layer.SEGMENT, Layer.SEGMENT]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.telegram import axdr, named, notification
+from gateway.telegram.anatomy.codes import is_public
 from gateway.telegram.anatomy.field import Change, count_of
 from gateway.telegram.anatomy.writer import Writer
 from gateway.telegram.axdr import Outline
@@ -13,8 +14,11 @@ from gateway.telegram.obis import CLOCK, LOCAL_DATE, LOCAL_TIME, UNITS, Obis
 
 LIST_DEPTH = 2
 SCALER_UNIT_KINDS = [axdr.STRUCTURE << 8 | 2, axdr.INTEGER << 8, axdr.ENUM << 8]
-OBIS_END = 0xFF  # group F of every code that these meters send: the current value
 PUSH_OBJECT_ROLES = ("object.class", "object.code", "object.attribute", "object.index")
+# Data, Register, Extended register, Demand register, Profile generic, Clock, Push setup, … : the
+# interface classes of which meters push attributes (Blue Book, 4).
+PUSH_CLASSES = (1, 3, 4, 5, 7, 8, 40, 64, 70, 71, 72)
+PUSH_ATTRIBUTES = (1, 2, 3)
 
 
 class _Object(NamedTuple):
@@ -33,7 +37,7 @@ def explain_list(writer: Writer, outline: Outline, listing: Listing | None) -> N
         return
     roles = _roles(outline)
     objects = _listed(outline, listing) if listing else _found(outline)
-    unread = {start for start, _ in listing.unread} if listing else set()
+    unread = {content for content, _ in listing.unread} if listing else set()
     for each in objects:
         roles[each.value] = _value_role(each.entry)
     writer.sheet.group(
@@ -47,12 +51,13 @@ def explain_list(writer: Writer, outline: Outline, listing: Listing | None) -> N
     by_first = {each.first: each for each in objects}
     depths = _depths(outline)
     behind = 0
-    for index, start in enumerate(outline.starts[:-1]):
+    for index in range(len(outline.starts) - 1):
         if (found := by_first.get(index)) is not None:
             behind = found.behind
             _explain_object(writer, outline, found, depths[index], listing)
         depth = depths[index] + (index < behind)
-        role = "object.unread" if start in unread else roles.get(index, "")
+        is_unread = outline.content_start(index) in unread
+        role = "object.unread" if is_unread else roles.get(index, "")
         _explain_element(writer, outline, index, depth, role)
 
 
@@ -69,7 +74,7 @@ def _found(outline: Outline) -> list[_Object]:
         for index in range(len(outline.starts) - 2)
         if _is_code(outline, index)
         and outline.kind(index + 1) >> 8 not in axdr.CONTAINERS
-        and not _is_push_object(outline, index - 2)
+        and not _has_form_of_push_object(outline, index - 2)
     ]
 
 
@@ -104,10 +109,26 @@ def _is_scaler_unit(outline: Outline, index: int) -> bool:
     return (
         outline.kinds(index, index + 3) == SCALER_UNIT_KINDS
         and outline.kind(index - 1) >> 8 in axdr.NUMBERS
+        and abs(outline.number(index + 1)) <= named.MAX_SCALER
+        and outline.number(index + 2) in UNITS
     )
 
 
 def _is_push_object(outline: Outline, index: int) -> bool:
+    """Tell whether an element of the array in front names an object."""
+    start, code = index + 1, index + 2
+    return (
+        _has_form_of_push_object(outline, index)
+        and outline.kind(1) >> 8 == axdr.ARRAY
+        and index < 2 + (outline.kind(1) & 0xFF) * len(named.PUSH_OBJECT)
+        and outline.number(start) in PUSH_CLASSES
+        and _is_code(outline, code)
+        and outline.number(start + 2) in PUSH_ATTRIBUTES
+        and _number(outline, start + 3) == 0
+    )
+
+
+def _has_form_of_push_object(outline: Outline, index: int) -> bool:
     size = len(named.PUSH_OBJECT)
     return index >= 0 and outline.kinds(index, index + size) == named.PUSH_OBJECT
 
@@ -117,7 +138,7 @@ def _is_code(outline: Outline, index: int) -> bool:
     if outline.kind(index) != named.OBIS_KIND:
         return False
     content = outline.content(index)
-    return len(content) == named.OBIS_BYTES and content[-1] == OBIS_END
+    return len(content) == named.OBIS_BYTES and is_public(Obis(*content))
 
 
 def _value_role(entry: Entry | None) -> str:
@@ -210,13 +231,20 @@ _CHANGES = {
 }
 
 
+def _number(outline: Outline, index: int) -> int | float | None:
+    """Return the value of a number; None if it breaks off."""
+    size = axdr.NUMBERS[outline.kind(index) >> 8].size
+    is_whole = outline.starts[index + 1] - outline.starts[index] > size
+    return outline.number(index) if is_whole else None
+
+
 def _value(outline: Outline, index: int, role: str) -> str:
     """Return what an element's bytes say."""
     tag = outline.kind(index) >> 8
     if tag in axdr.NUMBERS:
-        if outline.starts[index + 1] - outline.starts[index] <= axdr.NUMBERS[tag].size:
-            return ""  # it breaks off
-        number = outline.number(index)
+        number = _number(outline, index)
+        if number is None:
+            return ""
         if role == "object.scaler":
             return f"{number} → × {10.0**number:g}"
         if role == "object.unit":

@@ -1,7 +1,7 @@
 """What an anatomy is made of, and the sheet on which it is written down."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.telegram.fault import Fault, Layer
@@ -62,6 +62,7 @@ class Anatomy:
 
     size: int
     fields: Sequence[Field]
+    is_redacted: bool = False
 
 
 class Sheet:
@@ -134,6 +135,14 @@ class Sheet:
                 value=fault.reason,
             )
         )
+
+    def doubt(self, first: int, sure: Ranges) -> None:
+        """Vouch for none of the rows from row `first` on whose bytes are not all in `sure`."""
+        for index, row in enumerate(self.fields[first:], first):
+            if row.change and not all(
+                any(start <= a and b <= end for start, end in sure) for a, b in row.ranges
+            ):
+                self.fields[index] = replace(row, change=Change.UNKNOWN)
 
     def _untold_of(self, start: int, end: int) -> list[tuple[int, int]]:
         """Return the parts of [start, end) that no field has."""

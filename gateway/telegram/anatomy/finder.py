@@ -30,12 +30,16 @@ def bare_messages(octets: bytes) -> list[Span] | None:
 
 
 class Finder:
-    """Finds the first whole sealed telegram in a stream, from its first to its last frame."""
+    """Finds the first whole sealed telegram in a stream, from its first to its last frame.
+
+    `faults` are all refusals since the caller last took them away.
+    """
 
     def __init__(self) -> None:
         self._reader = FrameReader()
         self._assembler = Assembler()
         self._start: int | None = None
+        self.faults: list[Fault] = []
 
     def feed(self, chunk: bytes, now: float, damaged: Sequence[int] = ()) -> Span | None:
         """Take the next bytes; return where the telegram starts and ends, once it is there."""
@@ -43,18 +47,23 @@ class Finder:
 
     def finish(self) -> Span | None:
         """Wait no longer: a false start may have hidden a telegram to the end."""
-        return self._find(self._reader.finish())
+        found = self._find(self._reader.finish())
+        self.faults += [item for item in self._assembler.finish() if isinstance(item, Fault)]
+        return found
 
     def _find(self, items: Sequence[Frame | Fault]) -> Span | None:
         for frame in items:
             if isinstance(frame, Fault):
+                self.faults.append(frame)
                 continue
             found = self._assembler.add(frame)
             if self._start is None or any(isinstance(item, Fault) for item in found):
                 self._start = frame.offset
             for item in found:
-                if isinstance(item, Apdu) and isinstance(ciphering.parse(item.content), Sealed):
+                parsed = ciphering.parse(item.content) if isinstance(item, Apdu) else item
+                if isinstance(parsed, Sealed):
                     return self._start, frame.offset + len(frame.octets)
+                self.faults.append(parsed)
             if self._assembler.is_idle:
                 self._start = None
         return None

@@ -35,29 +35,33 @@ MEANINGS: Mapping[str, Text] = MappingProxyType(
         ),
         "mbus.length_again": Text(
             "Must equal the first L: one of the few protections against damage.",
-            "Muss dem ersten L gleichen: einer der wenigen Schutze gegen Schaden.",
+            "Muss dem ersten L gleichen: eine der wenigen Sicherungen gegen Schäden.",
         ),
         "mbus.start_again": Text(
             "Ends the frame's fixed header.", "Beendet den festen Kopf des Rahmens."
         ),
         "mbus.control": Text(
-            "SND_UD, send user data (0x53, or 0x73 with the frame count bit).",
-            "SND_UD, Nutzdaten senden (0x53, oder 0x73 mit Rahmenzählbit).",
+            "A push has SND_UD, send user data: 0x53, or 0x73 with the frame count bit.",
+            "Eine Sendung hat SND_UD, Nutzdaten senden: 0x53, oder 0x73 mit Rahmenzählbit.",
         ),
-        "mbus.address": Text("Broadcast: to whoever listens.", "Rundruf: an alle, die zuhören."),
+        "mbus.address": Text(
+            "255 is the broadcast, to whoever listens; a push has no other.",
+            "255 ist der Rundruf an alle, die zuhören; eine Sendung hat keine andere.",
+        ),
         "mbus.ci": Text(
             "Bits 3 to 0 count the segments from 0, bit 4 marks the last, bits 7 to 5 are 0.",
             "Bits 3 bis 0 zählen die Segmente ab 0, Bit 4 markiert das letzte, Bits 7 bis 5 "
             "sind 0.",
         ),
         "mbus.source": Text(
-            "1, the meter's management logical device. Repeated in every segment, never encrypted.",
-            "1, das Management Logical Device des Zählers. In jedem Segment wiederholt, nie "
+            "1 is the meter's management logical device. Repeated in every segment, never "
+            "encrypted.",
+            "1 ist das Management Logical Device des Zählers. In jedem Segment wiederholt, nie "
             "verschlüsselt.",
         ),
         "mbus.destination": Text(
-            "103, the consumer information push client.",
-            "103, der Empfänger der Kundenschnittstelle (Consumer Information Push Client).",
+            "103 is the consumer information push client.",
+            "103 ist der Empfänger der Kundenschnittstelle (Consumer Information Push Client).",
         ),
         "mbus.checksum": Text(
             "Sum of the bytes from the C field on, modulo 256.",
@@ -131,8 +135,9 @@ MEANINGS: Mapping[str, Text] = MappingProxyType(
             "wie viele Längenbytes folgen.",
         ),
         "cipher.security": Text(
-            "0x20 encrypted, 0x10 with a tag; the low bits name the security suite.",
-            "0x20 verschlüsselt, 0x10 mit Tag; die niedrigen Bits nennen die Security Suite.",
+            "0x20 encrypted, 0x10 with a tag; the low bits are the security suite's id, 0 or 1.",
+            "0x20 verschlüsselt, 0x10 mit Tag; die niedrigen Bits sind die Nummer der Security "
+            "Suite, 0 oder 1.",
         ),
         "cipher.counter": Text(
             "Rises with every telegram, so that no nonce comes twice. Last part of the nonce.",
@@ -238,10 +243,9 @@ NOTES: Mapping[str, Text] = MappingProxyType(
         "security.encrypted": Text("encrypted", "verschlüsselt"),
         "security.tagged": Text("authenticated by a tag", "durch ein Tag authentifiziert"),
         "security.untagged": Text("no tag: not authenticated", "kein Tag: nicht authentifiziert"),
-        "security.suite_0": Text("suite 0, AES-128-GCM", "Suite 0, AES-128-GCM"),
+        "security.suite_0": Text("suite id 0: AES-128-GCM", "Suite 0: AES-128-GCM"),
         "security.suite_1": Text(
-            "says suite 1, is AES-128-GCM all the same",
-            "sagt Suite 1, ist trotzdem AES-128-GCM",
+            "suite id 1: AES-128-GCM, like suite 0", "Suite 1: AES-128-GCM, wie Suite 0"
         ),
         "cipher.no_key": Text(
             "without the key the explanation ends here",

@@ -18,11 +18,15 @@ COUNTER_BYTES = 4
 
 
 class Message(NamedTuple):
-    """An APDU, or the beginning of one; `pieces` as in `segments.Apdu`."""
+    """An APDU, or the beginning of one; `pieces` as in `segments.Apdu`.
+
+    Of one that is not whole only the first `sure_bytes` stand in frames whose checks are right.
+    """
 
     content: bytes
     pieces: Sequence[tuple[int, int]]
     is_whole: bool = True
+    sure_bytes: int = 0
 
     def ranges(self, start: int, end: int) -> Ranges:
         """Return where on the wire the bytes `content[start:end]` stand."""
@@ -53,6 +57,7 @@ class Secrets(NamedTuple):
 def explain_message(sheet: Sheet, message: Message, secrets: Secrets) -> None:
     """Write down a message, as far as it goes."""
     content = message.content
+    first = len(sheet.fields)
     sheet.group(
         "message",
         Layer.CIPHERING,
@@ -69,6 +74,11 @@ def explain_message(sheet: Sheet, message: Message, secrets: Secrets) -> None:
         _explain_body(sheet, message, sealed, secrets, is_whole=message.is_whole and not fault)
     surplus = message.ranges(0, len(content))
     sheet.field("message.unexplained", Layer.CIPHERING, 1, surplus, Change.UNKNOWN)
+    # The lengths are what shows that header and frames agree about what stands where.
+    length = ber.length(content, TITLE_END)
+    is_sound = sum(length or ()) == len(content) if message.is_whole else sealed is not None
+    sure = len(content) if message.is_whole else message.sure_bytes
+    sheet.doubt(first, message.ranges(0, sure if is_sound else 0))
 
 
 def _parse(content: bytes) -> tuple[Sealed | None, Fault | None]:

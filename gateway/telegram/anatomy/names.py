@@ -84,7 +84,7 @@ NAMES: Mapping[str, Text] = MappingProxyType(
         "clock.status": Text("clock status", "Status der Uhr"),
         "list": Text("list of objects", "Liste der Objekte"),
         "axdr.structure": Text("structure of", "Struktur aus"),
-        "axdr.array": Text("array of", "Feld aus"),
+        "axdr.array": Text("array of", "Array aus"),
         "axdr.string": Text("type and length", "Typ und Länge"),
         "axdr.tag": Text("type", "Typ"),
         "object": Text("object", "Objekt"),

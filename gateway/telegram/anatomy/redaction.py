@@ -7,7 +7,9 @@ other byte, whatever it is made of: checksums and ciphertext too, and what a fau
 
 from dataclasses import replace
 
+from gateway.telegram.anatomy.codes import is_public
 from gateway.telegram.anatomy.field import Anatomy, Change, Field, Kind
+from gateway.telegram.obis import Obis
 
 HIDDEN = "··"
 SHOWN = (Change.STATIC, Change.MODEL)
@@ -15,13 +17,17 @@ SHOWN = (Change.STATIC, Change.MODEL)
 
 def redact(anatomy: Anatomy) -> Anatomy:
     """Return the same rows; two telegrams of one model give the same ones."""
-    return Anatomy(anatomy.size, tuple(_redacted(field) for field in anatomy.fields))
+    rows = tuple(_redacted(field) for field in anatomy.fields)
+    return Anatomy(anatomy.size, rows, is_redacted=True)
 
 
 def _redacted(field: Field) -> Field:
     match field.kind:
         case Kind.REMARK:
             return replace(field, value="")
+        case Kind.GROUP if field.id == "object":
+            is_shown = field.change is not Change.UNKNOWN and is_public(Obis.parse(field.label))
+            return replace(field, value="", label=field.label if is_shown else "")
         case Kind.GROUP:
             is_value = field.change is not None
             return replace(field, value="") if is_value else field

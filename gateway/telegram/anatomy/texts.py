@@ -1,5 +1,6 @@
 """The words of an anatomy's rows, in English and German."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -34,11 +35,19 @@ CHANGES: Mapping[Change, Text] = MappingProxyType(
 )
 
 TARIFF = Text("tariff", "Tarif")
+BYTE = Text("byte", "Byte")
+# The decoder speaks English alone; in German its words are quoted.
+QUOTED = Text("{}", "Meldung des Decoders: „{}“")
+
+_DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
+_NUMBERS = (
+    "object", "object.scaler", "object.unknown", "object.unread", "object.value",
+)  # fmt: skip
 
 
 def name(field: Field, language: str) -> str:
-    """Return what a row is called; an object by what it measures."""
-    if field.id == "object":
+    """Return what a row is called: an object by what it measures, a fault by its place."""
+    if field.id == "object" and field.label:
         obis = Obis.parse(field.label)
         tariff = f", {TARIFF.of(language)} {obis.e}" if obis.d == ENERGY and obis.e else ""
         known = OBJECTS.get(obis._replace(e=0) if tariff else obis)
@@ -46,8 +55,18 @@ def name(field: Field, language: str) -> str:
             return f"{NAMES[field.id].of(language)} {obis}"
         return f"{known.of(language)}{tariff} ({obis})"
     title = NAMES[field.id].of(language)
+    if field.kind == Kind.REMARK:
+        return f"{title}, {BYTE.of(language)} {field.label}"
     is_numbered = field.label and field.kind == Kind.GROUP
     return f"{title} {field.label}" if is_numbered else title
+
+
+def value(field: Field, language: str) -> str:
+    """Return what a row says, as people write it: in German with a decimal comma."""
+    if field.kind == Kind.REMARK:
+        return QUOTED.of(language).format(field.value) if field.value else ""
+    is_number = field.id in _NUMBERS and field.change is not Change.METER
+    return _DECIMAL_POINT.sub(",", field.value) if language == "de" and is_number else field.value
 
 
 def meaning(field: Field, language: str) -> str:

@@ -22,13 +22,18 @@ MAX_FRAME_BYTES = hdlc.MAX_FRAME_BYTES
 
 @dataclass(slots=True)
 class _Passage:
-    """A frame, the faults told before and after it, and the messages that end with it."""
+    """A frame, the faults told before and after it, and the messages that end with it.
+
+    `is_used` says that its content is part of a message, whole or not; `is_checked` that its
+    checks are there and right.
+    """
 
     place: Place
     before: list[Fault]
     after: list[Fault] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
-    is_used: bool = False  # its content is part of a message, whole or not
+    is_used: bool = False
+    is_checked: bool = True
 
 
 def explain_wire(sheet: Sheet) -> Iterator[Message]:
@@ -38,7 +43,9 @@ def explain_wire(sheet: Sheet) -> Iterator[Message]:
         _explain_gap(sheet, position, passage.place.start, passage.before)
         position = passage.place.limit
         if passage.place.size:
-            explain_frame(sheet, passage.place, number)
+            place = passage.place._replace(is_sure=passage.is_used and passage.is_checked)
+            # What no message takes has no block's header either, whatever it looks like.
+            explain_frame(sheet, place if passage.is_used else place.without_block, number)
         for fault in passage.after:
             sheet.remark(fault, 0)
         if not passage.is_used:
@@ -112,6 +119,7 @@ def _joined(passages: Sequence[_Passage], octets: bytes) -> Message:
     """Return the message of which these frames are the beginning."""
     content = b""
     pieces = []
+    sure = 0
     for passage in passages:
         passage.is_used = True
         place = passage.place
@@ -119,7 +127,8 @@ def _joined(passages: Sequence[_Passage], octets: bytes) -> Message:
         end += content_span(octets[place.start : place.limit], place.size)[1]
         pieces.append((len(content), start))
         content += octets[start:end]
-    return Message(content, tuple(pieces), is_whole=False)
+        sure = len(content) if passage.is_checked else sure
+    return Message(content, tuple(pieces), is_whole=False, sure_bytes=sure)
 
 
 def _explain_gap(sheet: Sheet, start: int, end: int, faults: Sequence[Fault]) -> None:
@@ -162,7 +171,7 @@ def _broken_off(octets: bytes, start: int, faults: list[Fault]) -> _Passage | No
         place = _refused(octets, start, len(octets), fault)
         if place and place.start + place.size > len(octets):
             before = [each for each in faults if each is not fault]
-            return _Passage(place._replace(is_good=True), before, [fault])
+            return _Passage(place._replace(is_good=True), before, [fault], is_checked=False)
     return None
 
 

@@ -26,6 +26,7 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed
 	$(BIN)/python bench/serving.py
 	$(BENCH_BIN)/python bench/decoding.py
+	$(BIN)/python bench/damage.py
 
 SECONDS ?= 60
 fuzz: $(VENV)/.installed-fuzz

@@ -137,6 +137,11 @@ class _Reader:
         if "state" in words:
             if not words["state"].text() or "\0" in words["state"].text():
                 raise words["state"].error("no file is named")
+            if (
+                not Path(words["state"].text()).name
+                or (self._folder / words["state"].text()).is_dir()
+            ):
+                raise words["state"].error(f"{words['state'].text()} is a folder, not a file")
             state = self._folder / words["state"].text()
         return Config(
             self._file,

@@ -29,7 +29,7 @@ MIN_BURST_BYTES = 16
 # a whole one; more bytes than these two without a frame need no further proof.
 MAX_BYTES = 1300
 
-SHORTEST_TELEGRAM_BYTES = 99  # all that are known (facts: meters, 1.2 and 1.3)
+SHORTEST_TELEGRAM_BYTES = 99  # of all that are known
 MANY_DAMAGED = 0.3  # wrong settings mark half of all bytes, a lossy line a few of them
 FEW_VALUES = 32  # a port at twice the line's baud rate gets no more different bytes
 MANY_PRINTABLE = 0.95

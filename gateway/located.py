@@ -8,11 +8,14 @@ from difflib import get_close_matches
 import yaml
 
 MAX_NUMBER_CHARACTERS = 40
-# 28 and more hex digits: in one piece, in pairs (0x allowed), or in groups of four. A UUID is none.
+# 28 and more hex digits: in one piece, in pairs (0x allowed), or in groups of 4, 8 or 16. A UUID
+# is none.
 _LIKE_A_KEY = re.compile(
     r"(?i)(?<![0-9a-z])(?:[0-9a-f]{28,}"
     r"|(?:0x)?[0-9a-f]{2}(?:[\s:,;-]{1,2}(?:0x)?[0-9a-f]{2}){13,}"
-    r"|[0-9a-f]{4}(?: [0-9a-f]{4}){6,})(?![0-9a-z])"
+    r"|[0-9a-f]{4}(?:[\s,;-]{1,2}[0-9a-f]{4}){6,}"  # with colons it is an IPv6 address
+    r"|[0-9a-f]{8}(?:[\s:,;-]{1,2}[0-9a-f]{8}){3,}"
+    r"|[0-9a-f]{16}(?:[\s:,;-]{1,2}[0-9a-f]{16})+)(?![0-9a-z])"
 )
 _NAME_IN_PROBLEM = re.compile(r"(alias|anchor|tag handle) ['\"].*")
 

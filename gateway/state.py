@@ -65,11 +65,15 @@ def default_path(config: Path) -> Path:
     """Return where a gateway with this config keeps its state: systemd's place, else the user's."""
     if folder := os.environ.get("STATE_DIRECTORY"):
         return Path(folder.split(":")[0]) / "obisgate.json"
-    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    home = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
+    try:
+        home = home.expanduser()
+    except RuntimeError:  # a user without a home
+        home = config.parent
     # Two configs of one user are two gateways: /a-b/c.yaml is not /a/b-c.yaml.
     config = config.resolve()
     digest = hashlib.sha256(os.fsencode(config)).hexdigest()
-    return Path(home).expanduser() / "obisgate" / f"{config.stem[:40]}-{digest[:16]}.json"
+    return home / "obisgate" / f"{config.stem[:40]}-{digest[:16]}.json"
 
 
 def _render(meters: Mapping[str, Seen]) -> str:

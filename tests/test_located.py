@@ -197,6 +197,9 @@ KEY_DIGITS = "8C1F0A77E2B94D3566D0F1A2B3C4D5E6"
         " ".join(KEY_DIGITS[i : i + 2] for i in range(0, 32, 2)),
         ", ".join(f"0x{KEY_DIGITS[i : i + 2]}" for i in range(0, 32, 2)),
         " ".join(KEY_DIGITS[i : i + 4] for i in range(0, 32, 4)),
+        "-".join(KEY_DIGITS[i : i + 4] for i in range(0, 32, 4)),
+        " ".join(KEY_DIGITS[i : i + 8] for i in range(0, 32, 8)),
+        ", ".join(KEY_DIGITS[i : i + 16] for i in range(0, 32, 16)),
     ],
 )
 @pytest.mark.parametrize("behind", [" does not exist", " cannot be read", ": bad", "'", "…"])

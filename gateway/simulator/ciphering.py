@@ -29,7 +29,7 @@ def seal(
     """Return the general-glo-ciphering APDU: DB, title, length, security byte, counter, secret.
 
     Security byte 0x20 + suite: encrypted, no tag. With `auth_key` 0x30 + suite: a 12-byte tag
-    over the additional data security byte + auth_key (DLMS Green Book, facts 2.1).
+    over the additional data security byte + auth_key (DLMS Green Book).
     """
     check_key(key, "key")
     if len(system_title) != SYSTEM_TITLE_BYTES:

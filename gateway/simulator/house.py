@@ -127,7 +127,7 @@ class House:
         self._clouds = Clouds(rng)
         self._pv_peak_w = rng.uniform(*PV_PEAK_W[phases])
         self._active_wh = _Counter(rng.uniform(3e6, 20e6), rng.uniform(2e6, 18e6))
-        # Houses of today are capacitive: more varh go out than come in (facts: real telegrams).
+        # Houses of today are capacitive: more varh go out than come in (real telegrams).
         self._reactive_varh = _Quadrants.of(rng.uniform(0.1e6, 1e6), rng.uniform(1e6, 4e6))
         self._switch(timedelta(0))
 

@@ -1,4 +1,4 @@
-"""How meters list their objects; each table is one of the lists in the facts, section 2.3."""
+"""How meters list their objects; one table a list."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 FRAME_APDU_BYTES = 245  # A full frame has L = 0xFA, and five of its bytes are the header.
-MAX_FRAME_APDU_BYTES = 252  # Old Sagemcom firmware: 257 content bytes, L wraps to 0x01 (facts 1.2).
+MAX_FRAME_APDU_BYTES = 252  # Old Sagemcom firmware: 257 content bytes, L wraps to 0x01.
 
 MBUS_START = 0x68
 MBUS_STOP = 0x16

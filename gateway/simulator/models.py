@@ -63,7 +63,7 @@ LANDIS_GYR = Hdlc(bytes.fromhex("CEFF"), bytes.fromhex("03"))
 E450_BLOCKS = HdlcBlocks(bytes.fromhex("CEFF"), bytes.fromhex("03"), 119, 122)
 E570_BLOCKS = HdlcBlocks(bytes.fromhex("CE9B"), bytes.fromhex("03"), 116, 116)
 
-# Titles, number formats and sizes from real telegrams (facts, and published captures). The
+# Titles, number formats and sizes from real telegrams and published captures. The
 # production Honeywell's names and list are not public, users report "the same as Kaifa".
 MODELS: Mapping[str, Model] = MappingProxyType(
     {

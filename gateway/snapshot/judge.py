@@ -9,7 +9,7 @@ from gateway.telegram import Fault, Layer, Security, Telegram
 
 # How many telegrams in a row must say the same before what they say is served.
 CONFIRMATIONS: Mapping[Layer, int] = {Layer.IDENTITY: 3, Layer.COUNTER: 3, Layer.PLAUSIBILITY: 2}
-# How long values of before are served at most while each telegram jumps from the one before it.
+# After so long a telegram that jumps is believed also if it does not agree with the one before it.
 MAX_HELD_S = 9.0
 STEPS = "steps_agree"
 
@@ -25,8 +25,7 @@ class Question(NamedTuple):
 class Verdict(NamedTuple):
     """What is to be done with a telegram, and what is to be told.
 
-    `faults` are about telegrams that are now known to be refused: an earlier one that this one
-    does not confirm, or this one itself.
+    `faults` are about earlier telegrams, which this one does not confirm.
     """
 
     is_good: bool
@@ -78,10 +77,11 @@ class Judge:
         held, self._held = self._held, None
         if not questions:
             self.last = now
+            # A standing oddity goes on after a damaged telegram; what is over is forgotten.
+            if self._known:
+                self._known &= {question.check for question in self._alone(now)}
             if held is None:
                 return _GOOD
-            # A standing oddity goes on after a damaged telegram; what is over is forgotten.
-            self._known &= {question.check for question in self._alone(now)}
             return Verdict(is_good=True, faults=held.refusals)
         confirmed: tuple[Fault, ...] = ()
         faults: tuple[Fault, ...] = ()

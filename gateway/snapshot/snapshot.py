@@ -94,11 +94,12 @@ def measured_of(readings: Readings) -> dict[str, int | float]:
 @lru_cache(maxsize=1024)
 def _named(listing: Listing) -> tuple[list[tuple[str, int]], list[tuple[str, bool, int]]]:
     """Return which quantity stands at which place of a listing, and those that have a scaler."""
-    names = [
-        (_NAMES[obis.channel_0], place)
-        for obis, place in listing.places.items()
-        if obis.channel_0 in _NAMES
-    ]
+    by_name: dict[str, int] = {}
+    # Where a meter has both, what is named exactly wins over the same of another channel.
+    for obis, place in sorted(listing.places.items(), key=lambda item: item[0].b):
+        if obis.channel_0 in _NAMES:
+            by_name.setdefault(_NAMES[obis.channel_0], place)
+    names = list(by_name.items())
     scaled = [
         (name, *listing.scales[place]) for name, place in names if listing.numbers[place].scaler
     ]

@@ -3,8 +3,9 @@
     decoder = Decoder(Key.parse("10 11 12 … 1F"))
     for item in decoder.feed(chunk, now):   # Telegram | Fault
 
-The way in: `mbus` finds frames, `segments` joins them to an APDU, `ciphering` opens it,
-`axdr` and `notification` read what was inside, `layouts` names the readings.
+The way in: `frames` finds M-Bus and HDLC frames, `segments` joins them to an APDU, `ciphering`
+opens it, `axdr` and `notification` read what was inside, `layouts` names the readings. `learned`
+is the short way for what came before, `anatomy` explains every byte.
 """
 
 from gateway.telegram.ciphering import Key, Security

@@ -60,6 +60,7 @@ class Decoder:
         self._opener = ciphering.Opener(key, auth_key)
         self._keys = key, auth_key
         self._slips_left = MAX_SLIPS
+        self._slip: str | None = None
         self._layout = layout
         self._layouts = layouts
         self._last_byte = 0.0
@@ -157,7 +158,7 @@ class Decoder:
             # The cipher keeps every byte's place, so a plaintext offset is an APDU offset.
             offset = apdu.wire_offset(sealed.ciphertext_start + wording.offset)
             return self._refuse(wording, sealed, offset)
-        self._slips_left = 0
+        self._slips_left, self._slip = 0, None
         time, readings = wording
         return Telegram(
             sealed.system_title,
@@ -173,10 +174,12 @@ class Decoder:
     def _refuse(self, fault: Fault, sealed: Sealed, offset: int) -> Fault:
         """Return the fault with what is known of its telegram: place, meter, a slip of the key."""
         reason = fault.reason
-        if self._slips_left and fault.layer in (Layer.CIPHERING, Layer.DECRYPTION):
-            self._slips_left -= 1
-            if found := key_slips.slip(*self._keys, sealed):
-                reason = f"{reason}; {found}"
+        if fault.layer in (Layer.CIPHERING, Layer.DECRYPTION):
+            if self._slips_left and self._slip is None:
+                self._slips_left -= 1
+                self._slip = key_slips.slip(*self._keys, sealed)
+            # A slip that explained one telegram explains those behind it, until one decrypts.
+            reason = f"{reason}; {self._slip}" if self._slip else reason
         return replace(fault, reason=reason, offset=offset, meter=sealed.system_title)
 
     def _read(self, plaintext: bytes, title: bytes) -> Wording | Fault:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gateway.telegram import hdlc, mbus
 from gateway.telegram.fault import Fault, Layer
 
-# A run of bytes without a frame is reported as soon as it is as long as an M-Bus frame.
+# A run of bytes without a frame is reported as soon as it is about as long as an M-Bus frame.
 MAX_RUN_BYTES = 256
 _STARTS = re.compile(rb"[\x68\x7e]")
 

@@ -164,7 +164,7 @@ def _value(code: str, words: Sequence[str]) -> Item:
     if words[-1] not in UNIT_NAMES:
         raise ValueError(f"unknown unit {words[-1]!r}; there are {', '.join(UNIT_NAMES)}")
     unit = UNIT_NAMES[words[-1]]
-    expected = EXPECTED_UNITS.get(obis, unit)
+    expected = EXPECTED_UNITS.get(obis.channel_0, unit)
     if expected != unit:
         raise ValueError(f"{obis} is in {expected or 'no unit'}, not in {words[-1]}")
     return Item(kind, obis, _scaler(words[1]) if len(words) == 3 else 0, unit)
@@ -239,7 +239,7 @@ _TARIFFS = """
 """
 
 # System titles begin with the maker: ISK Iskraemeco, LGZ Landis+Gyr, SMS Siemens. Orders and units
-# are those that readers of these meters use and real telegrams bear out (facts: meters, 2.3).
+# are those that readers of these meters use and real telegrams bear out.
 LAYOUTS: Sequence[Layout] = (
     Layout.parse("wiener-netze-9", "ISK LGZ", _VIENNA),
     Layout.parse("wiener-netze-10", "SMS", "number" + _VIENNA),

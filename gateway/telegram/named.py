@@ -21,7 +21,6 @@ from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, METER_NUMBER, NAMED_TEX
 MAX_SCALER = 3  # from thousandths to thousands
 OBIS_BYTES = 6
 OBIS_KIND = axdr.OCTET_STRING << 8 | 6
-CLOCK_KIND = axdr.OCTET_STRING << 8 | notification.DATE_TIME_BYTES
 OBIS_HEAD = bytes((axdr.OCTET_STRING, OBIS_BYTES))
 NESTED = tuple(bytes((axdr.STRUCTURE, size)) + OBIS_HEAD for size in (2, 3))
 CLOCK_HEAD = bytes((axdr.OCTET_STRING, notification.DATE_TIME_BYTES))

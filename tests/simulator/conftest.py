@@ -1,4 +1,4 @@
-"""A second reader of telegrams, written from the facts for these tests alone."""
+"""A second reader of telegrams, written for these tests alone."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def mbus_contents(stream: bytes) -> list[bytes]:
     """Cut a stream of long frames at their L bytes; every frame has to be sound."""
     contents = []
     while stream:
-        # L below the five bytes of the header has wrapped (facts 1.2).
+        # L below the five bytes of the header has wrapped.
         count = stream[1] if stream[1] >= 5 else stream[1] + 256
         assert stream[:4] == bytes([0x68, stream[1], stream[1], 0x68])
         content, tail = stream[4 : 4 + count], stream[4 + count : 6 + count]

@@ -22,7 +22,7 @@ AUTH_KEY = bytes(range(0x20, 0x30))
 SUMMER = datetime(2024, 7, 1, 10, 0, 0, tzinfo=UTC)
 WINTER = datetime(2024, 1, 9, 23, 30, 5, tzinfo=UTC)
 
-# The facts' table of operators: bytes of a telegram, security byte.
+# What is known of the operators: bytes of a telegram, security byte.
 SIZE_AND_SECURITY = {
     "kaifa-ma309m": (376, 0x21),
     "kaifa-ma110m": (300, 0x21),

@@ -351,6 +351,15 @@ def test_a_list_clock_that_differs_from_the_header_is_held(street: Street) -> No
     assert street.push(readings=clocks(86400.0)) == HELD
 
 
+def test_an_oddity_that_is_over_is_questioned_when_it_comes_again(street: Street) -> None:
+    odd = CALM | {"power_factor_total": 1.5}
+    assert not street.push(odd).is_good
+    assert street.push(odd).news
+    assert street.push(odd) == GOOD
+    assert street.push() == GOOD
+    assert not street.push(CALM | {"power_factor_total": 12.0}).is_good
+
+
 # --- counters -------------------------------------------------------------------------------
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from gateway.simulator.meters import Push
 from gateway.snapshot import QUANTITIES, Origin, Snapshot
-from gateway.telegram import Telegram
+from gateway.snapshot.snapshot import measured_of
+from gateway.telegram import Obis, Telegram
+from gateway.telegram.listing import Entry, Listing, Readings
 from gateway.telegram.obis import EXPECTED_UNITS
 
 Build = Callable[..., Telegram]
@@ -253,3 +255,13 @@ def test_a_snapshot_cannot_be_changed(telegram: Build) -> None:
         snapshot.texts["meter_number"] = "1"
     with pytest.raises(AttributeError):
         snapshot.received = 0.0
+
+
+def test_of_two_channels_the_exact_name_wins_and_is_scaled_once() -> None:
+    volts = [
+        Entry(Obis(1, 1, 32, 7, 0), 0x1200, 0, 3, -1, "V"),
+        Entry(Obis(1, 0, 32, 7, 0), 0x1200, 3, 6, -1, "V"),
+    ]
+    for entries, raw in ((volts, [2300, 2310]), (volts[::-1], [2310, 2300])):
+        readings = Readings(Listing("both", entries), raw, {}, None)
+        assert measured_of(readings) == {"voltage_l1": 231.0}

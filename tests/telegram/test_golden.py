@@ -34,7 +34,7 @@ AUTHENTICATED = 0x10  # bit of the security byte: a tag is there
 # A reading as a test compares it: value, its type, unit, offset from UTC, status.
 Plain = tuple[object, type, str | None, timedelta | None, int | None]
 
-# Lists of bare values, as the files state them, and what each is (facts: meters, 2.3): OBIS code,
+# Lists of bare values, as the files state them, and what each is: OBIS code,
 # unit, how many steps make one unit. What is not here is not read.
 WIENER_NETZE = """
     @0   0-0:1.0.0

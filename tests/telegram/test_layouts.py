@@ -42,7 +42,7 @@ MOMENT = datetime(2024, 7, 1, 10, 0, 0, tzinfo=UTC)
 CLOCK_OCTETS = octet_string(date_time(austrian(MOMENT), summer=True))
 KEY = bytes(range(16))
 
-# What facts 2.3 says of each list: the order of codes, with their units; "-" is not read.
+# What each list is known to be: the order of codes, with their units; "-" is not read.
 ENERGIES = "1.8.0=Wh 2.8.0=Wh 3.8.0=varh 4.8.0=varh"
 POWERS = "1.7.0=W 2.7.0=W"
 VIENNA = f"clock {ENERGIES} {POWERS} 3.7.0=var 4.7.0=var"
@@ -117,7 +117,7 @@ def test_every_row_stands_in_these_tests() -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_row_is_what_the_facts_say(name: str) -> None:
+def test_a_row_is_what_is_known_of_it(name: str) -> None:
     makers, order = EXPECTED[name]
     assert " ".join(ROWS[name].makers) == makers
     expected = []

@@ -107,7 +107,8 @@ def _roles(outline: Outline) -> dict[int, str]:
 def _is_scaler_unit(outline: Outline, index: int) -> bool:
     """Tell whether a scaler and unit begin at an element, behind the number that they are of."""
     return (
-        outline.kinds(index, index + 3) == SCALER_UNIT_KINDS
+        index > 0
+        and outline.kinds(index, index + 3) == SCALER_UNIT_KINDS
         and outline.kind(index - 1) >> 8 in axdr.NUMBERS
         and abs(outline.number(index + 1)) <= named.MAX_SCALER
         and outline.number(index + 2) in UNITS

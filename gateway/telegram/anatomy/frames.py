@@ -17,7 +17,7 @@ MBUS_HEADER: Sequence[Container[int]] = (
     (mbus.MANAGEMENT_DEVICE,),
     (mbus.CONSUMER_CLIENT,),
 )
-# The addresses that all meters of a kind share (real telegrams; facts: meters, 1.3). Any other
+# The addresses that all meters of a kind share (real telegrams). Any other
 # may be a meter's own.
 HDLC_CLIENTS = tuple(map(bytes.fromhex, ("CF", "CEFF", "CE9B")))
 HDLC_METERS = tuple(map(bytes.fromhex, ("03", "0223", "00020023")))

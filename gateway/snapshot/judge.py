@@ -116,7 +116,9 @@ class Judge:
             return tuple(found)
         found += [q for q in self._alone(now) if q.check not in self._known]
         if before is not None and not found:
-            if reason := plausibility.energies_rise(now, before, self._connection_a):
+            if reason := plausibility.same_objects(now, before):
+                found.append(Question("same_objects", Layer.PLAUSIBILITY, reason))
+            elif reason := plausibility.energies_rise(now, before, self._connection_a):
                 found.append(Question("energies_rise", Layer.PLAUSIBILITY, reason))
             elif reason := plausibility.steps_agree(now, before):
                 found.append(Question(STEPS, Layer.PLAUSIBILITY, reason))

@@ -159,6 +159,14 @@ def counter_rises(now: Seen, before: Seen) -> str | None:
     return f"invocation counter {now.counter} does not rise above {before.counter}"
 
 
+def same_objects(now: Seen, before: Seen) -> str | None:
+    """Check that the telegram lists the same quantities: an OBIS code may be damaged, too."""
+    if now.numbers.keys() == before.numbers.keys() or before.received is None:
+        return None
+    odd = sorted(now.numbers.keys() ^ before.numbers.keys())
+    return f"{', '.join(odd)} only now or only before"
+
+
 def energies_rise(now: Seen, before: Seen, connection_a: float) -> str | None:
     """Check that energy runs neither backwards nor faster than the connection allows."""
     for name in ENERGIES:

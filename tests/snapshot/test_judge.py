@@ -351,12 +351,23 @@ def test_a_list_clock_that_differs_from_the_header_is_held(street: Street) -> No
     assert street.push(readings=clocks(86400.0)) == HELD
 
 
-def test_an_oddity_that_is_over_is_questioned_when_it_comes_again(street: Street) -> None:
-    odd = CALM | {"power_factor_total": 1.5}
+def test_a_telegram_that_lists_other_quantities_is_held(street: Street) -> None:
+    fewer = {name: number for name, number in CALM.items() if name != "current_l2"}
+    assert street.push(fewer) == HELD
+    assert len(street.push().faults) == 1
+    assert street.push(fewer) == HELD
+    assert street.push(fewer).news
+    assert street.push(fewer) == GOOD
+
+
+def test_an_oddity_that_is_over_is_questioned_when_it_comes_again() -> None:
+    street = Street()
+    calm, odd = (CALM | {"power_factor_total": factor} for factor in (1.0, 1.5))
+    assert street.push(calm) == GOOD
     assert not street.push(odd).is_good
     assert street.push(odd).news
     assert street.push(odd) == GOOD
-    assert street.push() == GOOD
+    assert street.push(calm) == GOOD
     assert not street.push(CALM | {"power_factor_total": 12.0}).is_good
 
 

@@ -26,7 +26,6 @@ from gateway.telegram.obis import (
     Obis,
 )
 
-OBIS_KIND = axdr.OCTET_STRING << 8 | 6
 STEPS: Mapping[str, int] = MappingProxyType(
     {"0.001": -3, "0.01": -2, "0.1": -1, "1": 0, "10": 1, "100": 2, "1000": 3}
 )
@@ -142,11 +141,11 @@ def _items(words: Sequence[str]) -> Iterable[Item]:
         case ["number"]:
             yield Item(axdr.OCTET_STRING << 8, METER_NUMBER)
         case ["obis", code]:
-            yield Item(OBIS_KIND, constant=bytes(Obis.parse(code)))
+            yield Item(named.OBIS_KIND, constant=bytes(Obis.parse(code)))
         case ["-", name]:
             yield Item(_type(name))
         case ["pair", code, *rest]:
-            yield Item(OBIS_KIND, constant=bytes(Obis.parse(code)))
+            yield Item(named.OBIS_KIND, constant=bytes(Obis.parse(code)))
             yield _value(code, rest)
         case [code, *rest]:
             yield _value(code, rest)

@@ -4,8 +4,9 @@ A value is not read into a tree but outlined: which elements stand where, in the
 bytes, containers before what they hold. The outline without the contents is a meter's layout.
 """
 
+import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -76,6 +77,25 @@ _FIXED = {tag: 1 + number.size for tag, number in NUMBERS.items()} | {
     0x1B: 5,
 }
 _SIZES = [0 if tag in CONTAINERS + STRINGS else _FIXED.get(tag, -1) for tag in range(256)]
+
+
+def _pattern() -> bytes:
+    """Return the pattern of any element; all lengths are bounded, so it can name each of them."""
+    strings = b"|".join(b"%b.{%d}" % (_one_of([size]), size) for size in range(MAX_COUNT + 1))
+    sized = [
+        b"%b.{%d}" % (_one_of(tag for tag in _FIXED if _FIXED[tag] == size), size - 1)
+        for size in sorted(set(_FIXED.values()))
+    ]
+    containers = b"%b." % _one_of(CONTAINERS)
+    return b"|".join((*sized, containers, b"%b(?:%b)" % (_one_of(STRINGS), strings)))
+
+
+def _one_of(octets: Iterable[int]) -> bytes:
+    return b"[%b]" % re.escape(bytes(octets))
+
+
+# One element as a regular expression (DOTALL); of a container only tag and count.
+ELEMENT = _pattern()
 
 
 class Outline(NamedTuple):
@@ -151,11 +171,3 @@ def outline(octets: bytes, start: int) -> Outline | Fault:
         return Fault(Layer.STRUCTURE, f"the value ends {surplus} before the last byte", position)
     starts.append(position)
     return Outline(octets, starts)
-
-
-def end_of(octets: bytes, start: int) -> int:
-    """Return where the element at `start` of an outlined value ends; of a container its head."""
-    size = _SIZES[octets[start]]
-    if size:
-        return start + size
-    return start + 2 + (octets[start + 1] if octets[start] in STRINGS else 0)

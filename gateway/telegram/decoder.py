@@ -103,13 +103,15 @@ class Decoder:
 
     def _recall(self, chunk: bytes, now: float) -> Telegram | None:
         """Decode a chunk that is one telegram, framed and worded as the last; None if it is not."""
-        frames = self._frames
-        if frames is None or (secret := frames.unseal(chunk)) is None:
+        frames, learned = self._frames, self._plaintext
+        if frames is None or learned is None or learned.title != frames.title:
+            return None
+        if (secret := frames.unseal(chunk)) is None:
             return None
         counter, ciphertext, tag = secret
         title = frames.title
         opened = self._opener.decrypt(title + counter, frames.security_byte, ciphertext, tag)
-        if opened is None or (wording := self._recognise(opened[0], title)) is None:
+        if opened is None or (wording := learned.read(opened[0])) is None:
             return None
         time, readings = wording
         offset = self._reader.offset + frames.apdu_start
@@ -139,7 +141,7 @@ class Decoder:
             if isinstance(frame, Fault):
                 found.append(frame)
             else:
-                found += [self._decode(item) for item in self._assembler.add(frame)]
+                found.extend(map(self._decode, self._assembler.add(frame)))
         return found
 
     def _decode(self, apdu: Apdu | Fault) -> Telegram | Fault:
@@ -187,12 +189,16 @@ class Decoder:
         header = notification.header(plaintext)
         if isinstance(header, Fault):
             return header
-        outline = axdr.outline(plaintext, header.body_start)
-        if isinstance(outline, Fault):
-            return outline
-        listing = layouts.recognise(outline, title, self._layouts, self._layout)
-        if isinstance(listing, Fault):
-            return listing
+        start, known = header.body_start, (self._layouts, self._layout)
+        listing = layouts.recognise_objects(plaintext, start, title, *known)
+        if listing is None:
+            outline = axdr.outline(plaintext, start)
+            if isinstance(outline, Fault):
+                return outline
+            found = layouts.recognise(outline, title, *known)
+            if isinstance(found, Fault):
+                return found
+            listing = found
         readings = listing.read(plaintext)
         if isinstance(readings, Fault):
             return readings

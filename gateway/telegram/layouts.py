@@ -264,10 +264,30 @@ def recognise(
     """
     if prescribed is not None:
         return prescribed.listing(outline)
-    count = outline.octets[outline.starts[0] + 1]
-    for layout in layouts:
-        if len(layout.items) == count and layout.is_for(system_title):
-            listing = layout.listing(outline)
-            if isinstance(listing, Listing):
-                return listing
+    for layout in _of_length(outline.octets[outline.starts[0] + 1], system_title, layouts):
+        listing = layout.listing(outline)
+        if isinstance(listing, Listing):
+            return listing
     return named.listing(outline, system_title)
+
+
+def recognise_objects(
+    octets: bytes,
+    start: int,
+    system_title: bytes,
+    layouts: Sequence[Layout] = LAYOUTS,
+    prescribed: Layout | None = None,
+) -> Listing | None:
+    """Return what `recognise` does for most meters, without an outline of `octets[start:]`.
+
+    None where another layout than objects with names may fit, and where anything is wrong.
+    """
+    if prescribed is not None or _of_length(octets[start + 1], system_title, layouts):
+        return None
+    listing = named.objects(octets, start)
+    return listing if isinstance(listing, Listing) else None
+
+
+def _of_length(count: int, system_title: bytes, layouts: Sequence[Layout]) -> Sequence[Layout]:
+    """Return the layouts of so many elements for the meter's maker."""
+    return [each for each in layouts if len(each.items) == count and each.is_for(system_title)]

@@ -7,6 +7,7 @@ the constant bytes hold all frame headers, lengths, tags, OBIS codes, scalers an
 
 import struct
 from collections.abc import Iterable, Sequence
+from zlib import adler32
 
 from gateway.telegram import axdr, ciphering, mbus, notification
 from gateway.telegram.ciphering import Sealed
@@ -25,19 +26,22 @@ TIME_BYTES = notification.DATE_TIME_BYTES
 class Template:
     """Bytes of which some may be anything and all others must be the same."""
 
-    __slots__ = ("_constant", "_mask", "length")
+    __slots__ = ("_constant", "_length", "_mask")
 
     def __init__(self, octets: bytes, changing: Iterable[tuple[int, int]]) -> None:
         mask = bytearray(b"\xff" * len(octets))
         for start, end in changing:
             mask[start:end] = bytes(end - start)
-        self.length = len(octets)
+        self._length = len(octets)
         self._mask = int.from_bytes(mask, "big")
         self._constant = int.from_bytes(octets, "big") & self._mask
 
     def fits(self, octets: bytes) -> bool:
-        """Tell whether `octets`, of the same length, differ only where they may."""
-        return int.from_bytes(octets, "big") & self._mask == self._constant
+        """Tell whether `octets` are as many and differ only where they may."""
+        return (
+            len(octets) == self._length
+            and int.from_bytes(octets, "big") & self._mask == self._constant
+        )
 
 
 # What a plaintext says: the time in its header, and its readings.
@@ -85,7 +89,7 @@ class LearnedPlaintext:
 
     def read(self, plaintext: bytes) -> Wording | None:
         """Return what a plaintext of this layout says; None if it must go the general way."""
-        if len(plaintext) != self._template.length or not self._template.fits(plaintext):
+        if not self._template.fits(plaintext):
             return None
         start = self._time_start
         clock = time = None if start is None else notification.cosem_time(plaintext, start)
@@ -116,7 +120,7 @@ class LearnedFrames:
     """
 
     __slots__ = (
-        "_checksums", "_pieces", "_tag_start", "_template", "apdu_start", "security_byte", "title",
+        "_pieces", "_tag_start", "_template", "apdu_start", "security_byte", "title",
     )  # fmt: skip
 
     @classmethod
@@ -129,6 +133,9 @@ class LearnedFrames:
         apdus = [apdu for frame in frames for apdu in assembler.add(frame)]
         if len(apdus) != 1 or isinstance(apdus[0], Fault) or not assembler.is_idle:
             return None
+        # Blocks may be cut otherwise than frames; nobody has seen such a meter on M-Bus.
+        if len(apdus[0].pieces) != len(frames):
+            return None
         sealed = ciphering.parse(apdus[0].content)
         return None if isinstance(sealed, Fault) else cls(frames, apdus[0], sealed)
 
@@ -137,33 +144,30 @@ class LearnedFrames:
         self.title = sealed.system_title
         self.security_byte = sealed.security_byte
         self.apdu_start = apdu.wire_offset(0) - begin
+        octets = b"".join(frame.octets for frame in frames)
         # Behind the security byte everything changes: counter, ciphertext, tag.
         secret = sealed.ciphertext_start - COUNTER_BYTES
-        ends = [index for index, _ in apdu.pieces[1:]] + [len(apdu.content)]
-        self._pieces = [
-            (offset - begin + max(0, secret - index), offset - begin + end - index)
-            for (index, offset), end in zip(apdu.pieces, ends, strict=True)
-            if end > secret
-        ]
+        # (start and end of what changes, checksum of what stands before it in its frame)
+        self._pieces = []
+        for (index, offset), frame in zip(apdu.pieces, frames, strict=True):
+            content = frame.offset - begin + mbus.HEADER_BYTES
+            end = frame.offset - begin + len(frame.octets) - mbus.TRAILER_BYTES
+            start = min(end, offset - begin + max(0, secret - index))
+            self._pieces.append((start, end, mbus.checksum(octets[content:start])))
         self._tag_start = COUNTER_BYTES + len(sealed.ciphertext)
-        # (start of a frame's content, where its checksum stands)
-        self._checksums = [
-            (start + mbus.HEADER_BYTES, start + len(frame.octets) - mbus.TRAILER_BYTES)
-            for frame in frames
-            for start in [frame.offset - begin]
-        ]
-        changing = self._pieces + [(at, at + 1) for _, at in self._checksums]
-        self._template = Template(b"".join(frame.octets for frame in frames), changing)
+        # Behind each piece stands its frame's checksum.
+        self._template = Template(octets, [(start, end + 1) for start, end, _ in self._pieces])
 
     def unseal(self, octets: bytes) -> Secret | None:
         """Return what the frames bring; None if they must go the general way."""
-        if len(octets) != self._template.length or not self._template.fits(octets):
+        if not self._template.fits(octets):
             return None
-        for start, at in self._checksums:
-            if mbus.checksum(octets[start:at]) != octets[at]:
-                return None
         secret = b""
-        for start, end in self._pieces:
-            secret += octets[start:end]
+        for start, end, constant_sum in self._pieces:
+            piece = octets[start:end]
+            # As in `mbus.checksum`; a frame has no more than 255 bytes behind its headers.
+            if adler32(piece, constant_sum) & 0xFF != octets[end]:
+                return None
+            secret += piece
         tag_start = self._tag_start
         return secret[:COUNTER_BYTES], secret[COUNTER_BYTES:tag_start], secret[tag_start:]

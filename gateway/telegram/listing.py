@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time
+from functools import cached_property
 from typing import NamedTuple
 
 from gateway.telegram import axdr, notification
@@ -11,7 +12,9 @@ from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, LOCAL_DATE, LOCAL_TIME,
 
 MAX_NUMBER = 2.0**64  # no meter counts further, also where it sends floats
 _SCALES = {scaler: (scaler < 0, 10 ** abs(scaler)) for scaler in range(-3, 4)}
-CLOCK_KINDS = (axdr.OCTET_STRING << 8 | notification.DATE_TIME_BYTES, axdr.DATE_TIME << 8)
+_NUMBERS = {tag << 8: number.unpack_from for tag, number in axdr.NUMBERS.items()}
+# How a clock may come, and how many bytes stand before its own.
+_CLOCK_HEADS = {axdr.OCTET_STRING << 8 | notification.DATE_TIME_BYTES: 2, axdr.DATE_TIME << 8: 1}
 
 
 class Reading(NamedTuple):
@@ -50,6 +53,9 @@ class Entry(NamedTuple):
     def changes(self) -> bool:
         """Tell what differs from telegram to telegram from what names the meter."""
         return self.is_number or self.obis in (CLOCK, LOCAL_TIME, LOCAL_DATE)
+
+
+Row = tuple[Obis, int, int, int, int, str | None]  # an `Entry`, before anybody asks for its parts
 
 
 class Readings(Mapping[Obis, Reading]):
@@ -101,51 +107,72 @@ class Readings(Mapping[Obis, Reading]):
 class Listing:
     """A meter's list of objects, each at its place; reads any plaintext of the same layout.
 
-    `name` is that of the layout; `unread` are the (start, end) of values of unknown meaning.
+    `name` is that of the layout; `rows` are the objects as `Entry` has them; `unread` are the
+    (start, end) of values of unknown meaning.
     """
 
-    __slots__ = ("entries", "name", "numbers", "places", "scales", "texts", "unread")
-
     def __init__(
-        self, name: str, entries: Sequence[Entry], unread: Sequence[tuple[int, int]] = ()
+        self, name: str, rows: Sequence[Row], unread: Sequence[tuple[int, int]] = ()
     ) -> None:
         self.name = name
-        self.entries = entries
+        self.rows = rows
         self.unread = unread
-        self.numbers = [entry for entry in entries if entry.kind >> 8 in axdr.NUMBERS]
-        self.texts = [entry for entry in entries if entry.kind >> 8 not in axdr.NUMBERS]
-        self.places = {entry.obis: place for place, entry in enumerate(self.numbers)}
+
+    @cached_property
+    def entries(self) -> Sequence[Entry]:
+        """Return all objects, in the meter's order."""
+        return [Entry(*row) for row in self.rows]
+
+    @cached_property
+    def numbers(self) -> Sequence[Entry]:
+        """Return the objects that are numbers."""
+        return [entry for entry in self.entries if entry.is_number]
+
+    @cached_property
+    def texts(self) -> Sequence[Entry]:
+        """Return the objects that are texts or clocks."""
+        return [entry for entry in self.entries if not entry.is_number]
+
+    @cached_property
+    def places(self) -> Mapping[Obis, int]:
+        """Return where each number stands among the numbers."""
+        return {entry.obis: place for place, entry in enumerate(self.numbers)}
+
+    @cached_property
+    def scales(self) -> Sequence[tuple[bool, int]]:
+        """Return what each number is divided by (True) or multiplied with."""
         # Divided by a power of ten a number is the float nearest to the decimal that was meant.
-        self.scales = [_SCALES[entry.scaler] for entry in self.numbers]
+        return [_SCALES[entry.scaler] for entry in self.numbers]
 
     def read(self, plaintext: bytes) -> Readings | Fault:
         """Return the readings of a plaintext that has this layout; a fault if one cannot be."""
+        raw: list[int | float] = []
         texts: dict[Obis, Reading] = {}
         clock = None
-        for entry in self.texts:
-            if entry.obis == CLOCK:
-                shown = read_clock(entry, plaintext)
+        numbers = _NUMBERS
+        for row in self.rows:
+            obis, kind, start, _, _, _ = row
+            if unpack_from := numbers.get(kind):
+                raw += unpack_from(plaintext, start + 1)
+            elif obis == CLOCK:
+                shown = read_clock(row, plaintext)
                 if isinstance(shown, Fault):
                     return shown
                 clock = shown
-                continue
-            text = read_text(entry, plaintext)
-            if isinstance(text, Fault):
-                return text
-            if text is not None:
-                texts[entry.obis] = text
-        formats = axdr.NUMBERS
-        raw: list[int | float] = [
-            formats[kind >> 8].unpack_from(plaintext, start + 1)[0]
-            for _, kind, start, _, _, _ in self.numbers
-        ]
-        return impossible(self.numbers, raw) or Readings(self, raw, texts, clock)
+            else:
+                text = read_text(row, plaintext)
+                if isinstance(text, Fault):
+                    return text
+                if text is not None:
+                    texts[obis] = text
+        if not _is_possible(raw) and (fault := impossible(self.numbers, raw)):
+            return fault
+        return Readings(self, raw, texts, clock)
 
 
 def impossible(entries: Sequence[Entry], raw: Sequence[int | float]) -> Fault | None:
     """Return the fault of the first number that no meter sends; None if there is none."""
-    # A sum with NaN or infinity in it is no number either.
-    if min(raw, default=0) >= 0 and sum(raw) <= MAX_NUMBER:
+    if _is_possible(raw):
         return None
     for entry, number in zip(entries, raw, strict=True):
         if not abs(number) <= MAX_NUMBER:
@@ -156,35 +183,42 @@ def impossible(entries: Sequence[Entry], raw: Sequence[int | float]) -> Fault | 
     return None
 
 
-def read_clock(entry: Entry, plaintext: bytes) -> CosemTime | Fault:
+def _is_possible(raw: Sequence[int | float]) -> bool:
+    """Tell whether all numbers are what any meter may send; those that are not may still be."""
+    # A sum with NaN or infinity in it is no number either.
+    return not raw or (min(raw) >= 0 and sum(raw) <= MAX_NUMBER)
+
+
+def read_clock(row: Row, plaintext: bytes) -> CosemTime | Fault:
     """Return what the meter's clock shows."""
-    if entry.kind not in CLOCK_KINDS:
+    _, kind, start, _, _, _ = row
+    if kind not in _CLOCK_HEADS:
         reason = f"the clock is no octet-string of {notification.DATE_TIME_BYTES} bytes"
-        return Fault(Layer.LAYOUT, reason, entry.start)
-    return notification.cosem_time(plaintext, entry.content_start)
+        return Fault(Layer.LAYOUT, reason, start)
+    return notification.cosem_time(plaintext, start + _CLOCK_HEADS[kind])
 
 
-def read_text(entry: Entry, plaintext: bytes) -> Reading | Fault | None:
+def read_text(row: Row, plaintext: bytes) -> Reading | Fault | None:
     """Return the reading of a text; None if it is empty."""
-    octets = plaintext[entry.content_start : entry.end]
-    if entry.obis in (LOCAL_TIME, LOCAL_DATE):
-        return _local(entry, octets)
+    obis, _, start, end, _, _ = row
+    octets = plaintext[start + 2 : end]
+    if obis in (LOCAL_TIME, LOCAL_DATE):
+        return _local(obis, octets, start)
     text = octets.decode("latin-1")
     if not text:
         return None
     if not (text.isascii() and text.isprintable()):
-        return Fault(Layer.LAYOUT, f"{entry.obis} is no readable text", entry.start)
+        return Fault(Layer.LAYOUT, f"{obis} is no readable text", start)
     return Reading(text)
 
 
-def _local(entry: Entry, octets: bytes) -> Reading | Fault:
+def _local(obis: Obis, octets: bytes, start: int) -> Reading | Fault:
     """Read a COSEM time or date without its zone (Blue Book, 4.1.6.1) as ISO 8601."""
     try:
-        if entry.obis == LOCAL_TIME:
+        if obis == LOCAL_TIME:
             hour, minute, second, _hundredths = octets
             return Reading(time(hour, minute, second).isoformat())
         high, low, month, day, _weekday = octets
         return Reading(date(high << 8 | low, month, day).isoformat())
     except ValueError:
-        reason = f"{entry.obis} shows a date or time that does not exist"
-        return Fault(Layer.LAYOUT, reason, entry.start)
+        return Fault(Layer.LAYOUT, f"{obis} shows a date or time that does not exist", start)

@@ -8,24 +8,31 @@ Nested and flat lists may mix. An octet string without OBIS code is the clock wh
 and has 12 bytes, and the meter number when it comes last.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+import re
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from gateway.telegram import axdr, notification
 from gateway.telegram.axdr import Outline
 from gateway.telegram.fault import Fault, Layer
-from gateway.telegram.listing import Entry, Listing
+from gateway.telegram.listing import Listing, Row
 from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, METER_NUMBER, NAMED_TEXTS, UNITS, Obis
 
 MAX_SCALER = 3  # from thousandths to thousands
 OBIS_BYTES = 6
 OBIS_KIND = axdr.OCTET_STRING << 8 | 6
 OBIS_HEAD = bytes((axdr.OCTET_STRING, OBIS_BYTES))
-NESTED = tuple(bytes((axdr.STRUCTURE, size)) + OBIS_HEAD for size in (2, 3))
+PAIR, TRIPLE = (bytes((axdr.STRUCTURE, size)) + OBIS_HEAD for size in (2, 3))
 CLOCK_HEAD = bytes((axdr.OCTET_STRING, notification.DATE_TIME_BYTES))
 SCALER_UNIT = bytes((axdr.STRUCTURE, 2, axdr.INTEGER))  # 02 02 0F scaler 16 unit
-SCALER_UNIT_BYTES = 6
+MEASURED = frozenset((axdr.NULL, *axdr.NUMBERS))  # tags of what comes with scaler and unit
+NO_CODE = "an element has no OBIS code"
+# An object, or a value without code:
+#     [[02 02 | 02 03] 09 06 obis(6)] value [02 02 0F scaler 16 unit]
+_OBJECT = re.compile(
+    rb"(?s)((?:\x02[\x02\x03])?\x09\x06.{6})?(%b)(\x02\x02\x0f.\x16.)?" % axdr.ELEMENT
+)
+Scale = tuple[Obis, int, str | None]
 
 PUSH_OBJECT = [axdr.STRUCTURE << 8 | 4, 0x1200, OBIS_KIND, axdr.INTEGER << 8, 0x1200]
 PUSH_SETUP_CLASS = 40
@@ -40,77 +47,100 @@ def listing(outline: Outline, system_title: bytes) -> Listing | Fault:
     """Return what stands where in a list that names its objects."""
     octets, starts = outline
     # An array in front names all objects before the values come.
-    is_push_list = len(starts) > 2 and octets[starts[1]] == axdr.ARRAY
-    entries = _pushed(outline, system_title[:3]) if is_push_list else _walked(outline)
-    if isinstance(entries, Fault):
-        return entries
-    sent = [entry for entry in entries if entry.kind]  # null-data has kind 0
-    if len(sent) < len(entries) or len({entry.obis for entry in sent}) < len(sent):
-        names = [entry.obis for entry in entries]
-        for place, entry in enumerate(entries):
-            if entry.obis in names[:place]:
-                return Fault(Layer.LAYOUT, f"{entry.obis} comes twice", entry.start)
+    if len(starts) > 2 and octets[starts[1]] == axdr.ARRAY:
+        rows = _pushed(outline, system_title[:3])
+        return rows if isinstance(rows, Fault) else _listing("push list", rows, starts[0])
+    return objects(octets, starts[0])
+
+
+def objects(octets: bytes, start: int) -> Listing | Fault:
+    """Return what stands where in a nested or flat list that fills `octets[start:]`.
+
+    It takes no outline. A listing is returned only of what has one; a fault's reason holds only
+    for what has one, else that of `axdr.outline` comes first.
+    """
+    rows: list[Row] = []
+    count, position = 0, start + 2
+    known = _KNOWN.get
+    for label, value, measure in _OBJECT.findall(octets, position):
+        begin = position + len(label)
+        end = begin + len(value)
+        position = end + len(measure)
+        form = known(label + measure)
+        if form and value[0] in form[0]:
+            _, elements, obis, scaler, unit = form
+            kind = value[0] << 8 | (0 if measure else value[1])  # with scaler and unit no string
+            rows.append((obis, kind, begin, end, scaler, unit))
+            count += elements
+            continue
+        is_end = begin == start + 2, end == len(octets)
+        row = _object(label, value, measure, begin, is_end)
+        if isinstance(row, Fault):
+            return row
+        rows.append(row)
+        count += _elements(label, measure)
+    # `findall` leaves out what is no object; then the lengths do not add up to the last byte.
+    if position != len(octets) or count != octets[start + 1]:
+        return Fault(Layer.LAYOUT, "the list is not as long as its head says", start)
+    return _listing("named", rows, start)
+
+
+def _listing(name: str, rows: Sequence[Row], start: int) -> Listing | Fault:
+    """Return the listing of all objects but those that are null; none may come twice."""
+    if len({row[0] for row in rows}) < len(rows):
+        names = [row[0] for row in rows]
+        twice = next(row for place, row in enumerate(rows) if row[0] in names[:place])
+        return Fault(Layer.LAYOUT, f"{twice[0]} comes twice", twice[2])
+    sent = [row for row in rows if row[1]]  # null-data has kind 0
     if not sent:
-        return Fault(Layer.LAYOUT, "the push lists no objects", starts[0])
-    return Listing("push list" if is_push_list else "named", sent)
+        return Fault(Layer.LAYOUT, "the push lists no objects", start)
+    return Listing(name, sent)
 
 
-def _walked(outline: Outline) -> list[Entry] | Fault:
-    """Walk a nested or flat list."""
-    octets, starts = outline
-    first, last, end = starts[0] + 2, starts[-2], starts[-1]
-    entries: list[Entry] = []
-    position = first
-    while position < end:
-        # {obis, value} and {obis, value, {scaler, unit}}, or the same without the structure.
-        size = octets[position + 1] if octets.startswith(NESTED, position) else 0
-        value = position + (4 if size else 2) + OBIS_BYTES
-        if value < end and (size or octets.startswith(OBIS_HEAD, position)):
-            name = octets[value - OBIS_BYTES : value]
-            behind = axdr.end_of(octets, value)
-            has_unit = (
-                size != 2
-                and octets.startswith(SCALER_UNIT, behind)
-                and octets[behind + 4] == axdr.ENUM
-            )
-            if size == 3 and not has_unit:
-                reason = f"{Obis(*name)} is followed by no scaler and unit"
-                return Fault(Layer.LAYOUT, reason, value)
-        elif position == first and octets.startswith(CLOCK_HEAD, position):
-            name, value, has_unit = bytes(CLOCK), position, False
-            behind = axdr.end_of(octets, value)
-        elif first < position == last and octets[position] in axdr.STRINGS:
-            name, value, has_unit, behind = bytes(METER_NUMBER), position, False, end
-        else:
-            return Fault(Layer.LAYOUT, "an element has no OBIS code", position)
-        tag = octets[value]
-        if has_unit:
-            scale = _scale(name, tag, octets[behind + 3], octets[behind + 5])
-            if isinstance(scale, str):
-                return Fault(Layer.LAYOUT, scale, behind if tag in axdr.NUMBERS else value)
-            obis, scaler, unit = scale
-            entries.append(Entry(obis, tag << 8, value, behind, scaler, unit))
-            position = behind + SCALER_UNIT_BYTES
-        else:
-            kind = tag << 8 | (octets[value + 1] if tag in axdr.STRINGS else 0)
-            entry = _bare(Obis(*name), kind, value, behind)
-            if isinstance(entry, Fault):
-                return entry
-            entries.append(entry)
-            position = behind
-    return entries
+def _object(
+    label: bytes, value: bytes, measure: bytes, begin: int, is_end: tuple[bool, bool]
+) -> Row | Fault:
+    """Return the row of any object, or of a clock or number without code; `value` is at `begin`."""
+    head, name = label[:-OBIS_BYTES], label[-OBIS_BYTES:]
+    end, tag = begin + len(value), value[0]
+    if measure and head in (OBIS_HEAD, TRIPLE):
+        scale = _scale(name, tag, measure)
+        if isinstance(scale, str):
+            return Fault(Layer.LAYOUT, scale, end if tag in axdr.NUMBERS else begin)
+        obis, scaler, unit = scale
+        return obis, tag << 8, begin, end, scaler, unit
+    if head == TRIPLE:
+        reason = f"{Obis(*name)} is followed by no scaler and unit"
+        return Fault(Layer.LAYOUT, reason, begin)
+    is_first, is_last = is_end
+    if head:
+        obis = Obis(*name)
+    elif is_first and value.startswith(CLOCK_HEAD):
+        obis = CLOCK
+    elif is_last and not is_first and tag in axdr.STRINGS:
+        obis = METER_NUMBER
+    else:
+        return Fault(Layer.LAYOUT, NO_CODE, begin)
+    row = _bare(obis, tag << 8 | (value[1] if tag in axdr.STRINGS else 0), begin, end)
+    if measure and not isinstance(row, Fault):
+        return Fault(Layer.LAYOUT, NO_CODE, end)
+    return row
 
 
-@lru_cache(maxsize=1024)
-def _scale(name: bytes, tag: int, scaler: int, code: int) -> tuple[Obis, int, str | None] | str:
+def _elements(label: bytes, measure: bytes) -> int:
+    """Return how many elements an object is: nested one, flat two or three."""
+    return 1 if label[:-OBIS_BYTES] != OBIS_HEAD else 3 if measure else 2
+
+
+def _scale(name: bytes, tag: int, measure: bytes) -> Scale | str:
     """Return name, scaler and unit of an object that brings all three; else what is wrong."""
     obis = Obis(*name)
-    scaler -= 256 if scaler > 127 else 0
+    scaler, code = measure[3] - (256 if measure[3] > 127 else 0), measure[5]
     unit = UNITS.get(code)
     expected = EXPECTED_UNITS.get(obis.channel_0, unit)
     if obis in NAMED_TEXTS:
         return f"{obis} is no text"
-    if tag not in axdr.NUMBERS and tag != axdr.NULL:
+    if tag not in MEASURED:
         return f"{obis} is no number"
     if abs(scaler) > MAX_SCALER:
         return f"{obis} has the impossible scaler {scaler}"
@@ -121,19 +151,37 @@ def _scale(name: bytes, tag: int, scaler: int, code: int) -> tuple[Obis, int, st
     return obis, scaler, unit
 
 
-def _bare(obis: Obis, kind: int, start: int, end: int) -> Entry | Fault:
-    """Return the entry of a text or clock, which has no unit; a fault says what else it is."""
+# All objects of the meters' data model in all forms in which they may come, without their values:
+# tags that fit, number of elements, name, scaler, unit. `_object` says the same of them, slowly.
+_KNOWN: Mapping[bytes, tuple[Collection[int], int, Obis, int, str | None]] = {
+    head + bytes(obis) + measure: (MEASURED, _elements(head + bytes(obis), measure), *scale)
+    for obis, unit in EXPECTED_UNITS.items()
+    for scaler in range(-MAX_SCALER, MAX_SCALER + 1)
+    for code in UNITS
+    if UNITS[code] == unit
+    for measure in [bytes((*SCALER_UNIT, scaler & 0xFF, axdr.ENUM, code))]
+    for scale in [(obis, scaler, unit)]
+    for head in (OBIS_HEAD, TRIPLE)
+} | {
+    head + bytes(obis): (axdr.STRINGS, _elements(head + bytes(obis), b""), obis, 0, None)
+    for obis in NAMED_TEXTS
+    for head in (OBIS_HEAD, PAIR)
+}
+
+
+def _bare(obis: Obis, kind: int, start: int, end: int) -> Row | Fault:
+    """Return the row of a text or clock, which has no unit; a fault says what else it is."""
     tag = kind >> 8
     is_string = tag in axdr.STRINGS or (tag == axdr.DATE_TIME and obis == CLOCK)
     if tag == axdr.NULL or (is_string and obis.channel_0 not in EXPECTED_UNITS):
-        return Entry(obis, kind, start, end)
+        return obis, kind, start, end, 0, None
     if tag in axdr.NUMBERS and obis not in NAMED_TEXTS:
         return Fault(Layer.LAYOUT, f"{obis} comes without scaler and unit", start)
     what = "text" if obis in NAMED_TEXTS else "number"
     return Fault(Layer.LAYOUT, f"{obis} is no {what}", start)
 
 
-def _pushed(outline: Outline, maker: bytes) -> list[Entry] | Fault:
+def _pushed(outline: Outline, maker: bytes) -> list[Row] | Fault:
     """Read a list that names its objects first (Blue Book, push setup, push_object_list)."""
     kinds, starts = outline.kinds(), outline.starts
     count = kinds[1] & 0xFF
@@ -144,7 +192,7 @@ def _pushed(outline: Outline, maker: bytes) -> list[Entry] | Fault:
     if kinds[0] & 0xFF != count or len(kinds) != behind + count - 1:
         reason = f"the push names {count} objects and brings {kinds[0] & 0xFF} values"
         return Fault(Layer.LAYOUT, reason, starts[0])
-    entries = []
+    rows: list[Row] = []
     for place in range(1, count):
         named, index = 2 + place * len(PUSH_OBJECT), behind + place - 1
         obis = Obis(*outline.content(named + 2))
@@ -154,15 +202,15 @@ def _pushed(outline: Outline, maker: bytes) -> list[Entry] | Fault:
         if attribute != VALUE_ATTRIBUTE:
             reason = f"attribute {attribute} of {obis} is no value"
             return Fault(Layer.LAYOUT, reason, starts[index])
-        entry = _pushed_entry(outline, obis, index, maker)
-        if isinstance(entry, Fault):
-            return entry
-        entries.append(entry)
-    return entries
+        row = _pushed_row(outline, obis, index, maker)
+        if isinstance(row, Fault):
+            return row
+        rows.append(row)
+    return rows
 
 
-def _pushed_entry(outline: Outline, obis: Obis, index: int, maker: bytes) -> Entry | Fault:
-    """Return the entry of a value that comes without scaler and unit."""
+def _pushed_row(outline: Outline, obis: Obis, index: int, maker: bytes) -> Row | Fault:
+    """Return the row of a value that comes without scaler and unit."""
     kind, start, end = outline.kind(index), outline.starts[index], outline.starts[index + 1]
     if kind >> 8 not in axdr.NUMBERS or obis in NAMED_TEXTS:
         return _bare(obis, kind, start, end)
@@ -173,4 +221,4 @@ def _pushed_entry(outline: Outline, obis: Obis, index: int, maker: bytes) -> Ent
     if scalers is None:
         reason = f"{obis} comes without scaler, and this maker's are not known: name a layout"
         return Fault(Layer.LAYOUT, reason, start)
-    return Entry(obis, kind, start, end, scalers.get(unit, 0), unit)
+    return obis, kind, start, end, scalers.get(unit, 0), unit

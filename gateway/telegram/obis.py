@@ -24,7 +24,7 @@ class Obis(NamedTuple):
     @property
     def channel_0(self) -> "Obis":
         """Return the same object of channel 0; some meters call their only channel 1."""
-        return self._replace(b=0)
+        return self._replace(b=0) if self.b else self
 
     @classmethod
     def parse(cls, text: str) -> "Obis":

@@ -39,8 +39,10 @@ class Apdu(NamedTuple):
 
     def wire_offset(self, index: int) -> int:
         """Return the stream offset of the byte `content[index]`."""
-        start, offset = next(piece for piece in reversed(self.pieces) if piece[0] <= index)
-        return offset + index - start
+        for start, offset in reversed(self.pieces):
+            if start <= index:
+                return offset + index - start
+        raise IndexError(index)  # pragma: no cover: the first piece starts at 0
 
 
 class _Piece(NamedTuple):

@@ -11,8 +11,7 @@ from gateway.telegram.axdr import outline as true_outline
 from gateway.telegram.ciphering import Opener
 from gateway.telegram.frames import Frame, FrameReader
 from gateway.telegram.layouts import recognise as true_recognise
-from gateway.telegram.learned import Wording
-from gateway.telegram.listing import Listing
+from gateway.telegram.listing import Listing, Readings
 from tests.fuzz import axdr, ciphering, decoder, framing, layouts
 from tests.fuzz.corpus import KAIFA, TARGETS
 from tests.fuzz.meters import HEADER_BYTES, plaintexts, telegrams
@@ -116,14 +115,18 @@ def test_a_listing_that_names_an_object_twice_is_noticed() -> None:
 
 
 class _Gullible(Decoder):
-    """Says of all telegrams that it recognises what it said of the first."""
+    """Says of all telegrams what it said of the first."""
 
-    _said: Wording | None = None
+    _said: Readings | None = None
 
-    def _recognise(self, plaintext: bytes, title: bytes) -> Wording | None:
-        wording = super()._recognise(plaintext, title)
-        self._said = self._said or wording
-        return wording and self._said
+    def feed(self, chunk: bytes, now: float, damaged: Sequence[int] = ()) -> list[Telegram | Fault]:
+        return [self._repeat(item) for item in super().feed(chunk, now, damaged)]
+
+    def _repeat(self, item: Telegram | Fault) -> Telegram | Fault:
+        if isinstance(item, Fault):
+            return item
+        self._said = self._said or item.readings
+        return item._replace(readings=self._said)
 
 
 class _Repeating(Decoder):

@@ -1,5 +1,6 @@
 """A-XDR, against an encoder of the test's own."""
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telegram.axdr import Outline, end_of, outline
+from gateway.telegram.axdr import ELEMENT, Outline, outline
 from gateway.telegram.fault import Fault, Layer
 
 # A value without its places: (tag, content). The content of a container is a list of values.
@@ -180,8 +181,21 @@ def test_every_element_stands_where_it_says(tree: Tree) -> None:
     assert found.starts[-1] == len(octets)
     for index, one in enumerate(flat(tree)):
         assert octets.startswith(encode(one), found.starts[index])
-        if one[0] not in CONTAINERS:
-            assert found.starts[index + 1] == end_of(octets, found.starts[index])
+
+
+@given(tree=trees)
+def test_the_pattern_of_an_element_matches_each_to_its_end(tree: Tree) -> None:
+    octets = encode(tree)
+    starts = [match.start() for match in re.finditer(ELEMENT, octets, re.DOTALL)]
+    assert [*starts, len(octets)] == outlined(octets).starts
+
+
+@pytest.mark.parametrize("tag", STRINGS)
+@pytest.mark.parametrize("size", range(0x81))
+def test_the_pattern_of_an_element_knows_every_length_of_a_string(tag: int, size: int) -> None:
+    octets = bytes([tag, size]) + b"\n" * size
+    assert bool(re.fullmatch(ELEMENT, octets, re.DOTALL)) is (size <= 0x7F)
+    assert size == 0 or not re.match(ELEMENT, octets[:-1], re.DOTALL)
 
 
 @given(tree=trees)

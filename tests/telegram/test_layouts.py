@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -30,10 +31,11 @@ from gateway.telegram import (
     Telegram,
     axdr,
     ciphering,
+    named,
     notification,
 )
 from gateway.telegram.frames import Frame, FrameReader
-from gateway.telegram.layouts import LAYOUTS, Item, recognise
+from gateway.telegram.layouts import LAYOUTS, Item, recognise, recognise_objects
 from gateway.telegram.listing import Listing
 from gateway.telegram.obis import CLOCK, LOCAL_DATE, LOCAL_TIME, METER_NUMBER
 from gateway.telegram.segments import Apdu, Assembler
@@ -513,3 +515,106 @@ def test_whatever_stands_in_a_layout_is_read_where_it_stands(
     body = structure(*encoded)
     readings = values(body, (layout.makers[0]).encode())
     assert readings == {str(code): reading for code, reading in expected.items()}
+
+
+# --- objects with names, without an outline --------------------------------------------------
+
+# The bodies of all models, with where their lists start.
+BODIES = [
+    (push.system_title, plaintext[:start], plaintext[start:])
+    for model in MODELS
+    for push in [SimulatedMeter(model, KEY, seed=7, start=MOMENT).push()]
+    for plaintext in [plaintext_of(push)]
+    for header in [notification.header(plaintext)]
+    if isinstance(header, notification.Header)
+    for start in [header.body_start]
+]
+ODD_ELEMENTS = (
+    b"\x00", b"\x02\x00", b"\x02\x02", b"\x02\x03", b"\x01\x01", b"\x03\x01", b"\x04", b"\x09\x80",
+    b"\x0a\x00", b"\x0f\x00", b"\x10\xff\xff", b"\x16\x1b", b"\x17\x7f\xc0\x00\x00", CLOCK_OCTETS,
+    b"\x19" + CLOCK_OCTETS[2:], scaler_unit(0, Unit.W), u32(5) + scaler_unit(-3, Unit.WH),
+    *map(obis, ("1-0:1.7.0.255", "1-1:1.7.0.255", "0-0:96.1.0.255", "1-0:99.99.0.255")),
+)  # fmt: skip
+
+
+@st.composite
+def damaged_bodies(draw: st.DrawFn) -> tuple[bytes, bytes, bytes]:
+    """Return system title, header and body of a push; some of the body's elements differ."""
+    title, before, body = draw(st.sampled_from(BODIES))
+    head, *elements = (body[start:end] for start, end in pairwise(outlined(body).starts))
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(elements)))
+        other = draw(st.sampled_from((*ODD_ELEMENTS, *elements)))
+        end = place + draw(st.integers(0, 3))
+        elements[place:end] = draw(st.sampled_from(([], [other], [other, other])))
+    if draw(st.booleans()):
+        head = head[:1] + bytes([draw(st.integers(0, 40))])
+    return title, before, head + b"".join(elements)
+
+
+def objects_of(outline: axdr.Outline) -> list[tuple[bytes, int, bool]] | None:
+    """Walk a nested or flat list element by element: (code, index of the value, is measured)."""
+    kinds, index = outline.kinds(), 1
+    objects: list[tuple[bytes, int, bool]] = []
+    while index < len(kinds):
+        is_nested = kinds[index] in (0x0202, 0x0203) and kinds[index + 1 : index + 2] == [0x0906]
+        value = index + is_nested + 1
+        if kinds[value - 1] == 0x0906 and value < len(kinds):
+            measured = kinds[value + 1 : value + 4] == [0x0202, 0x0F00, 0x1600]
+            if is_nested and measured != (kinds[index] == 0x0203):
+                return None
+            objects.append((outline.content(value - 1), value, measured))
+            index = value + (4 if measured else 1)
+        elif index == 1 and kinds[index] == 0x090C:
+            objects.append((bytes(CLOCK), index, False))
+            index += 1
+        elif 1 < index == len(kinds) - 1 and kinds[index] >> 8 in axdr.STRINGS:
+            objects.append((bytes(METER_NUMBER), index, False))
+            index += 1
+        else:
+            return None
+    return objects
+
+
+@given(pushed=damaged_bodies())
+def test_what_is_read_without_an_outline_has_one_and_is_the_same_with_it(
+    pushed: tuple[bytes, bytes, bytes],
+) -> None:
+    title, before, body = pushed
+    at_once = recognise_objects(before + body, len(before), title)
+    outline = axdr.outline(before + body, len(before))
+    if isinstance(outline, Fault):
+        assert at_once is None
+        return
+    found = recognise(outline, title)
+    if at_once is None:
+        maker_rows = [row for row in LAYOUTS if row.is_for(title) and len(row.items) == body[1]]
+        assert isinstance(found, Fault) or found.name != "named" or maker_rows
+        return
+    assert isinstance(found, Listing)
+    assert (at_once.name, at_once.entries) == (found.name, found.entries)
+    objects = objects_of(outline)
+    assert objects
+    assert [tuple(entry[:4]) for entry in at_once.entries] == [
+        (tuple(code), outline.kind(value), outline.starts[value], outline.starts[value + 1])
+        for code, value, _ in objects
+        if outline.kind(value)
+    ]
+    assert [(entry.scaler, entry.unit) for entry in at_once.entries if entry.is_number] == [
+        (outline.number(value + 2), named.UNITS[int(outline.number(value + 3))])
+        for _, value, measured in objects
+        if outline.kind(value) and measured
+    ]
+
+
+@given(pushed=damaged_bodies())
+def test_known_objects_are_judged_as_all_others(pushed: tuple[bytes, bytes, bytes]) -> None:
+    _, before, body = pushed
+    known = named.objects(before + body, len(before))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(named, "_KNOWN", {})
+        others = named.objects(before + body, len(before))
+    if isinstance(known, Listing) and isinstance(others, Listing):
+        assert known.entries == others.entries
+    else:
+        assert known == others

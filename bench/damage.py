@@ -226,9 +226,9 @@ def without_structure(case: Case, octets: bytes, key: Key) -> Readings | None:
             opened = opener.open(sealed) if isinstance(sealed, ciphering.Sealed) else sealed
             if (
                 isinstance(opened, ciphering.Opened)
-                and len(opened.plaintext) == case.plaintext_bytes
+                and len(opened[0]) == case.plaintext_bytes
             ):
-                readings = case.good.readings.listing.read(opened.plaintext)
+                readings = case.good.readings.listing.read(opened[0])
                 return readings if isinstance(readings, Readings) else None
     return None
 

@@ -59,14 +59,15 @@ class Meter:
                 self._listen(item)
                 continue
             snapshot = Snapshot.of(item)
-            verdict = self.judge.take(item, snapshot.measured, snapshot.texts)
-            for fault in verdict.faults:
-                self._listen(fault)
-            if verdict.news:
-                self._listen(News(verdict.news))
-            if verdict.is_good:
-                self.snapshot = snapshot
-                self.freshness.received = item.received
-                self._listen(item)
-            else:
-                self._listen(Held(item))
+            if not self.judge.passes(item):
+                verdict = self.judge.take(item, snapshot.measured, snapshot.texts)
+                for fault in verdict.faults:
+                    self._listen(fault)
+                if verdict.news:
+                    self._listen(News(verdict.news))
+                if not verdict.is_good:
+                    self._listen(Held(item))
+                    continue
+            self.snapshot = snapshot
+            self.freshness.received = item.received
+            self._listen(item)

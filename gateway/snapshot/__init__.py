@@ -1,8 +1,19 @@
 """A telegram seen as named quantities: measured, derived or nominal. Pure."""
 
+from gateway.snapshot.adjust import Adjustment
 from gateway.snapshot.freshness import Freshness
 from gateway.snapshot.judge import Judge, Verdict
 from gateway.snapshot.quantities import QUANTITIES, Origin, Quantity
 from gateway.snapshot.snapshot import Snapshot, Value
 
-__all__ = ["QUANTITIES", "Freshness", "Judge", "Origin", "Quantity", "Snapshot", "Value", "Verdict"]
+__all__ = [
+    "QUANTITIES",
+    "Adjustment",
+    "Freshness",
+    "Judge",
+    "Origin",
+    "Quantity",
+    "Snapshot",
+    "Value",
+    "Verdict",
+]

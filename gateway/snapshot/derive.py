@@ -88,7 +88,14 @@ def _powers(
     # Volts come in tenths and amperes in hundredths, so whole milli-VA are exact weights.
     weights = [round(power * 1000) for power in apparent.values()]
     parts = apportion(round(total_w), weights)
-    found |= {f"active_power_{phase}": part for phase, part in zip(apparent, parts, strict=True)}
+    drawing = total_w >= 0
+    for phase, part in zip(apparent, parts, strict=True):
+        found[f"active_power_{phase}"] = part
+        found[f"active_power_import_{phase}"] = max(part, 0)
+        found[f"active_power_export_{phase}"] = max(-part, 0)
+    for of, va in (("total", total_va), *apparent.items()):
+        found[f"apparent_power_import_{of}"] = va if drawing else 0
+        found[f"apparent_power_export_{of}"] = 0 if drawing else va
     if total_va > 0:
         # Small currents are rounded more than the power is, so the quotient may pass 1.
         factor = max(-1.0, min(1.0, total_w / total_va))

@@ -7,6 +7,7 @@ refused for ever: what is questioned is held back until the telegrams behind it 
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import sub
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -40,6 +41,10 @@ POWERS = ACTIVE + REACTIVE
 ENERGIES = (
     "energy_active_import_total",
     "energy_active_export_total",
+    "energy_active_import_t1",
+    "energy_active_import_t2",
+    "energy_active_export_t1",
+    "energy_active_export_t2",
     "energy_reactive_import_total",
     "energy_reactive_export_total",
 )
@@ -79,9 +84,9 @@ class Seen(_Seen):
         listed_clock: datetime | None = None,
     ) -> "Seen":
         """Remember what a telegram says."""
-        powers = apparent(numbers), net(numbers), net(numbers, REACTIVE)
         told = meter, counter, numbers, clock, received, texts, listed_clock
-        return super().__new__(cls, *told, *powers)
+        powers = apparent(numbers), net(numbers), net(numbers, REACTIVE)
+        return tuple.__new__(cls, told + powers)
 
 
 # --- of one telegram alone -------------------------------------------------------------------
@@ -169,12 +174,13 @@ def same_objects(now: Seen, before: Seen) -> str | None:
 
 def energies_rise(now: Seen, before: Seen, connection_a: float) -> str | None:
     """Check that energy runs neither backwards nor faster than the connection allows."""
+    known, known_before = now.numbers.get, before.numbers.get
     for name in ENERGIES:
-        step = (now.numbers.get(name) or 0) - (before.numbers.get(name) or 0)
-        if 0 <= step <= ENERGY_SLACK_WH or name not in now.numbers or name not in before.numbers:
+        wh, wh_before = known(name), known_before(name)
+        if wh is None or wh_before is None or 0 <= (step := wh - wh_before) <= ENERGY_SLACK_WH:
             continue
         if step < 0:
-            return f"{name} runs backwards, from {before.numbers[name]:g} to {now.numbers[name]:g}"
+            return f"{name} runs backwards, from {wh_before:g} to {wh:g}"
         elapsed_s = elapsed(now, before)
         if elapsed_s is None:
             continue
@@ -203,9 +209,12 @@ def steps_agree(now: Seen, before: Seen) -> str | None:
 
     Of a telegram of an earlier run nothing but the energies is remembered.
     """
+    known, known_before = now.numbers.get, before.numbers.get
     for phase, voltage, _ in PHASES:
-        step_v = _step(now.numbers.get(voltage), before.numbers.get(voltage))
-        if step_v is not None and abs(step_v) > VOLTAGE_STEP_V:
+        volts, volts_before = known(voltage), known_before(voltage)
+        if volts is None or volts_before is None:
+            continue
+        if not -VOLTAGE_STEP_V <= (step_v := volts - volts_before) <= VOLTAGE_STEP_V:
             return f"the voltage on {phase} jumps by {step_v:.1f} V"
     known_step_w = _step(now.active, before.active)
     step_w = abs(known_step_w or 0)
@@ -216,7 +225,7 @@ def steps_agree(now: Seen, before: Seen) -> str | None:
         if max(step_w, step_var) > POWER_STEP_W:
             return f"the power jumps by {step_w:.0f} W and {step_var:.0f} var"
         return None
-    step_va = sum(abs(va - vb) for va, vb in zip(apparent_now, apparent_before, strict=True))
+    step_va = sum(map(abs, map(sub, apparent_now, apparent_before)))
     if max(step_w, step_var) > max(POWER_STEP_W, POWER_SHARE * step_va + POWER_SLACK_W):
         return f"the power jumps by {step_w:.0f} W, the currents by {step_va:.0f} VA"
     if known_step_w is None:
@@ -231,6 +240,14 @@ def steps_agree(now: Seen, before: Seen) -> str | None:
 
 def apparent(numbers: Numbers) -> list[float] | None:
     """Return U·I of each phase; None if the meter sends none or only part of it."""
+    try:
+        return [
+            numbers["voltage_l1"] * numbers["current_l1"],
+            numbers["voltage_l2"] * numbers["current_l2"],
+            numbers["voltage_l3"] * numbers["current_l3"],
+        ]
+    except KeyError:
+        pass  # not all three phases
     found = []
     for _, voltage, current in PHASES:
         volts, amperes = numbers.get(voltage), numbers.get(current)

@@ -37,8 +37,8 @@ class Quantity:
     origin: Origin
 
 
-def _code(c: int, d: int) -> Obis:
-    return Obis(1, 0, c, d, 0)
+def _code(c: int, d: int, tariff: int = 0) -> Obis:
+    return Obis(1, 0, c, d, tariff)
 
 
 # name, unit, OBIS code, meaning: what the meter itself sends.
@@ -53,6 +53,10 @@ _MEASURED: tuple[tuple[str, str, Obis, str], ...] = (
     ("active_power_export_total", "W", _code(2, 7), "power fed in, balanced over the phases"),
     ("energy_active_import_total", "Wh", _code(1, 8), "energy drawn"),
     ("energy_active_export_total", "Wh", _code(2, 8), "energy fed in"),
+    ("energy_active_import_t1", "Wh", _code(1, 8, 1), "energy drawn in tariff 1"),
+    ("energy_active_import_t2", "Wh", _code(1, 8, 2), "energy drawn in tariff 2"),
+    ("energy_active_export_t1", "Wh", _code(2, 8, 1), "energy fed in in tariff 1"),
+    ("energy_active_export_t2", "Wh", _code(2, 8, 2), "energy fed in in tariff 2"),
     ("energy_reactive_import_total", "varh", _code(3, 8), "reactive energy +R"),
     ("energy_reactive_export_total", "varh", _code(4, 8), "reactive energy -R"),
     ("reactive_power_import_total", "var", _code(3, 7), "reactive power +R"),
@@ -73,6 +77,16 @@ _DERIVED: tuple[tuple[str, str, str], ...] = (
     ("active_power_l1", "W", "share of L1 in the total, by U·I"),
     ("active_power_l2", "W", "share of L2 in the total, by U·I"),
     ("active_power_l3", "W", "share of L3 in the total, by U·I"),
+    *(
+        (f"active_power_{way}_l{n}", "W", f"{meaning} on L{n}, from its share in the total")
+        for way, meaning in (("import", "power drawn"), ("export", "power fed in"))
+        for n in (1, 2, 3)
+    ),
+    *(
+        (f"apparent_power_{way}_{of}", "VA", f"{what} while power is {meaning}, else 0")
+        for way, meaning in (("import", "drawn"), ("export", "fed in"))
+        for of, what in (("total", "sum of U·I"), *((f"l{n}", f"U·I of L{n}") for n in (1, 2, 3)))
+    ),
     ("apparent_power_total", "VA", "sum of U·I"),
     ("apparent_power_l1", "VA", "U·I of L1"),
     ("apparent_power_l2", "VA", "U·I of L2"),
@@ -100,6 +114,10 @@ AGE = Quantity("telegram_age", "s", None, "seconds since the last good telegram"
 # What other makers' meters have and ours do not send: (stem, unit, meaning, with phases).
 _ABSENT: tuple[tuple[str, str, str, bool], ...] = (
     ("reactive_power", "var", "reactive power", True),
+    ("reactive_power_import", "var", "reactive power +R", True),
+    ("reactive_power_export", "var", "reactive power -R", True),
+    ("energy_reactive_import", "varh", "reactive energy +R", True),
+    ("energy_reactive_export", "varh", "reactive energy -R", True),
     ("phase_angle", "deg", "angle between voltage and current", True),
     ("energy_active_import", "Wh", "energy drawn", True),
     ("energy_active_export", "Wh", "energy fed in", True),
@@ -114,6 +132,11 @@ _ABSENT: tuple[tuple[str, str, str, bool], ...] = (
     ("demand_power", "W", "mean power of the present demand period", False),
     ("demand_power_max", "W", "highest demand", False),
     ("current_n", "A", "current in the neutral conductor", False),
+    ("voltage_thd", "", "harmonic distortion of the voltage", True),
+    ("current_thd", "", "harmonic distortion of the current", True),
+    ("voltage_thd_l12", "", "harmonic distortion, L1 to L2", False),
+    ("voltage_thd_l23", "", "harmonic distortion, L2 to L3", False),
+    ("voltage_thd_l31", "", "harmonic distortion, L3 to L1", False),
 )
 
 

@@ -1,6 +1,7 @@
 """One meter's quantities of one telegram."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,10 +11,17 @@ from gateway.snapshot.quantities import QUANTITIES, TEXTS, Origin
 from gateway.telegram import Telegram
 from gateway.telegram.listing import Listing, Readings
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 NOMINAL_FREQUENCY_HZ = 50.0
 SERIAL_DIGITS = 9  # as many as 32 bits always hold
 
+_TEXTS = tuple(TEXTS.items())
 _NAMES = {q.obis: q.name for q in QUANTITIES.values() if q.obis}
+
+
+_Place = tuple[str, int]
+_ScaledPlace = tuple[str, int, int]
 
 
 class Value(NamedTuple):
@@ -26,11 +34,17 @@ class Value(NamedTuple):
 class Values(Mapping[str, Value]):
     """All values of one telegram; what is not measured is derived when it is first asked for."""
 
-    __slots__ = ("_all", "_texts", "measured")
+    __slots__ = ("_all", "_frequency_hz", "_texts", "measured")
 
-    def __init__(self, measured: Mapping[str, int | float], texts: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        measured: Mapping[str, int | float],
+        texts: Mapping[str, str],
+        frequency_hz: float = NOMINAL_FREQUENCY_HZ,
+    ) -> None:
         self.measured = measured
         self._texts = texts
+        self._frequency_hz = frequency_hz
         self._all: Mapping[str, Value] | None = None
 
     def __getitem__(self, name: str) -> Value:
@@ -44,7 +58,7 @@ class Values(Mapping[str, Value]):
 
     def _whole(self) -> Mapping[str, Value]:
         if self._all is None:
-            values = {"frequency": Value(NOMINAL_FREQUENCY_HZ, Origin.NOMINAL)}
+            values = {"frequency": Value(self._frequency_hz, Origin.NOMINAL)}
             values |= {name: Value(n, Origin.DERIVED) for name, n in derive(self.measured).items()}
             values |= {name: Value(n, Origin.MEASURED) for name, n in self.measured.items()}
             if digits := "".join(filter(str.isdigit, self._texts.get("meter_number", ""))):
@@ -72,35 +86,44 @@ class Snapshot(NamedTuple):
         measured = measured_of(readings)
         sent = readings.texts
         texts = MappingProxyType(
-            {name: str(sent[obis].value) for name, obis in TEXTS.items() if obis in sent}
+            {name: str(text.value) for name, obis in _TEXTS if (text := sent.get(obis))}
         )
         return cls(Values(measured, texts), texts, telegram.received, measured)
 
 
 def measured_of(readings: Readings) -> dict[str, int | float]:
     """Return the numbers of a telegram by quantity name, its clock in seconds since 1970 UTC."""
-    names, scaled = _named(readings.listing)
+    whole, divided, multiplied = _named(readings.listing)
     raw = readings.raw
-    measured: dict[str, int | float] = {name: raw[place] for name, place in names}
-    for name, negative, power in scaled:
-        measured[name] = measured[name] / power if negative else measured[name] * power
+    measured: dict[str, int | float] = {name: raw[place] for name, place in whole}
+    for name, place, power in divided:
+        measured[name] = raw[place] / power
+    for name, place, power in multiplied:
+        measured[name] = raw[place] * power
     clock = readings.clock
     # Local time of unknown deviation names no moment.
     if clock and clock.moment and clock.moment.tzinfo:
-        measured["meter_clock"] = int(clock.moment.timestamp())
+        measured["meter_clock"] = (clock.moment - _EPOCH) // _SECOND
     return measured
 
 
-@lru_cache(maxsize=1024)
-def _named(listing: Listing) -> tuple[list[tuple[str, int]], list[tuple[str, bool, int]]]:
-    """Return which quantity stands at which place of a listing, and those that have a scaler."""
-    by_name: dict[str, int] = {}
+def places_of(listing: Listing) -> dict[str, int]:
+    """Return at which place of a listing's numbers each quantity stands."""
+    found: dict[str, int] = {}
     # Where a meter has both, what is named exactly wins over the same of another channel.
     for obis, place in sorted(listing.places.items(), key=lambda item: item[0].b):
         if obis.channel_0 in _NAMES:
-            by_name.setdefault(_NAMES[obis.channel_0], place)
-    names = list(by_name.items())
-    scaled = [
-        (name, *listing.scales[place]) for name, place in names if listing.numbers[place].scaler
-    ]
-    return names, scaled
+            found.setdefault(_NAMES[obis.channel_0], place)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _named(listing: Listing) -> tuple[list[_Place], list[_ScaledPlace], list[_ScaledPlace]]:
+    """Return which quantity stands where in a listing: as sent, to be divided, to be multiplied."""
+    places = places_of(listing)
+    scaled = [(name, place, *listing.scales[place]) for name, place in places.items()]
+    return (
+        [(name, place) for name, place, _, power in scaled if power == 1],
+        [(name, place, power) for name, place, negative, power in scaled if negative],
+        [(n, place, power) for n, place, negative, power in scaled if not negative and power > 1],
+    )

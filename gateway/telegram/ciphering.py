@@ -37,6 +37,11 @@ class Security(StrEnum):
     UNAUTHENTICATED = "unauthenticated"  # a tag was sent, but there is no key to verify it
 
 
+Opened = tuple[bytes, Security]  # the plaintext of an APDU, and how it was protected
+# An enumeration is slow to ask for its members.
+_ENCRYPTED, _AUTHENTICATED, _UNAUTHENTICATED = Security
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Key:
     """A 128-bit key. Its `repr` and its errors never show a byte of it."""
@@ -79,7 +84,10 @@ class Key:
 
 
 class Sealed(NamedTuple):
-    """An APDU taken apart, still encrypted. `ciphertext_start` is its index in the APDU."""
+    """An APDU taken apart, still encrypted. `ciphertext_start` is its index in the APDU.
+
+    `nonce` are the 12 bytes that make this telegram's keystream its own.
+    """
 
     system_title: bytes
     security_byte: int
@@ -87,18 +95,7 @@ class Sealed(NamedTuple):
     ciphertext: bytes
     tag: bytes | None
     ciphertext_start: int
-
-    @property
-    def nonce(self) -> bytes:
-        """The 12 bytes that make this telegram's keystream its own."""
-        return self.system_title + self.invocation_counter.to_bytes(4, "big")
-
-
-class Opened(NamedTuple):
-    """The plaintext of an APDU, and how it was protected."""
-
-    plaintext: bytes
-    security: Security
+    nonce: bytes
 
 
 def parse(apdu: bytes) -> Sealed | Fault:
@@ -125,13 +122,15 @@ def parse(apdu: bytes) -> Sealed | Fault:
     end = len(apdu) - (TAG_BYTES if security_byte & AUTHENTICATED else 0)
     if end <= start:
         return Fault(Layer.CIPHERING, "no room for a ciphertext", body)
+    title, counter = apdu[2:length_start], apdu[body + 1 : start]
     return Sealed(
-        system_title=apdu[2:length_start],
-        security_byte=security_byte,
-        invocation_counter=int.from_bytes(apdu[body + 1 : start], "big"),
-        ciphertext=apdu[start:end],
-        tag=apdu[end:] if security_byte & AUTHENTICATED else None,
-        ciphertext_start=start,
+        title,
+        security_byte,
+        int.from_bytes(counter, "big"),
+        apdu[start:end],
+        apdu[end:] if security_byte & AUTHENTICATED else None,
+        start,
+        title + counter,
     )
 
 
@@ -165,18 +164,18 @@ class Opener:
             reason = "the authentication tag is wrong: damaged, forged, or a key is wrong"
             tag_start = sealed.ciphertext_start + len(sealed.ciphertext)
             return Fault(Layer.CIPHERING, reason, tag_start)
-        return Opened(*opened)
+        return opened
 
     def decrypt(
         self, nonce: bytes, security_byte: int, ciphertext: bytes, tag: bytes
-    ) -> tuple[bytes, Security] | None:
+    ) -> Opened | None:
         """Return plaintext and protection; None if `tag` must verify and does not."""
         # GCM's keystream is its own inverse; what `encrypt` appends is the tag of other data.
         plaintext = self._encrypt(nonce, ciphertext, None)[:-16]
         if self._auth_key is None:
-            return plaintext, Security.UNAUTHENTICATED if tag else Security.ENCRYPTED
+            return plaintext, _UNAUTHENTICATED if tag else _ENCRYPTED
         associated = bytes([security_byte]) + self._auth_key.octets
         again = self._encrypt(nonce, plaintext, associated)
         if not hmac.compare_digest(again[len(plaintext) :][:TAG_BYTES], tag):
             return None
-        return plaintext, Security.AUTHENTICATED
+        return plaintext, _AUTHENTICATED

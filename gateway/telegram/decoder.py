@@ -77,15 +77,16 @@ class Decoder:
         """
         if not chunk:
             return []
-        is_idle = self._reader.is_idle and self._assembler.is_idle
-        if is_idle and not damaged and (telegram := self._recall(chunk, now)):
+        reader = self._reader
+        is_idle = reader.is_idle and self._assembler.is_idle
+        if is_idle and self._frames and not damaged and (telegram := self._recall(chunk, now)):
             self._last_byte = now
             return [telegram]
         found: list[Telegram | Fault] = []
-        if now - self._last_byte > MAX_SILENCE_S:
-            found += self._join(self._reader.finish())
+        if now - self._last_byte > MAX_SILENCE_S and not is_idle:
+            found += self._join(reader.finish())
         self._last_byte = now
-        frames = self._reader.feed(chunk, now, damaged)
+        frames = reader.feed(chunk, now, damaged)
         decoded = self._join(frames)
         # Once a second telegram was worded as the first, its frames are worth learning too.
         if is_idle and self._plaintext and len(decoded) == 1 and isinstance(decoded[0], Telegram):
@@ -153,9 +154,9 @@ class Decoder:
         opened = self._opener.open(sealed)
         if isinstance(opened, Fault):
             return self._refuse(opened, sealed, apdu.wire_offset(opened.offset))
-        wording = self._recognise(opened.plaintext, sealed.system_title) or self._read(
-            opened.plaintext, sealed.system_title
-        )
+        plaintext, security = opened
+        title = sealed.system_title
+        wording = self._recognise(plaintext, title) or self._read(plaintext, title)
         if isinstance(wording, Fault):
             # The cipher keeps every byte's place, so a plaintext offset is an APDU offset.
             offset = apdu.wire_offset(sealed.ciphertext_start + wording.offset)
@@ -163,9 +164,9 @@ class Decoder:
         self._slips_left, self._slip = 0, None
         time, readings = wording
         return Telegram(
-            sealed.system_title,
+            title,
             sealed.invocation_counter,
-            opened.security,
+            security,
             time.moment if time else None,
             time.status if time else None,
             readings,
@@ -199,7 +200,7 @@ class Decoder:
             if isinstance(found, Fault):
                 return found
             listing = found
-        readings = listing.read(plaintext)
+        readings = listing.read(plaintext, header)
         if isinstance(readings, Fault):
             return readings
         self._read_last = (plaintext, header, readings, title)

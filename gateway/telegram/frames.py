@@ -14,7 +14,8 @@ from gateway.telegram.fault import Fault, Layer
 
 # A run of bytes without a frame is reported as soon as it is about as long as an M-Bus frame.
 MAX_RUN_BYTES = 256
-_STARTS = re.compile(rb"[\x68\x7e]")
+_START_BYTES = bytes((mbus.START, hdlc.FLAG))
+_STARTS = re.compile(b"[%b]" % re.escape(_START_BYTES))
 
 
 class Frame(NamedTuple):
@@ -84,24 +85,25 @@ class FrameReader:
     def _search(self, *, more_may_come: bool) -> list[Frame | Fault]:
         found: list[Frame | Fault] = []
         octets, position = self._rest, 0
-        while True:
-            match = _STARTS.search(octets, position)
-            position = match.start() if match else len(octets)
-            if self._offset + position - self._accounted >= MAX_RUN_BYTES:
-                self._report_long_run(found, self._offset + position)
-            if match is None:
-                break
+        size = len(octets)
+        while position < size:
+            if octets[position] not in _START_BYTES:
+                match = _STARTS.search(octets, position)
+                position = match.start() if match else size
+                continue
             framing = mbus if octets[position] == mbus.START else hdlc
             length = framing.measure(octets, position)
             if length is None:
                 position += 1
-            elif position + length <= len(octets):
+            elif position + length <= size:
                 position = self._judge(found, octets[position : position + length], position)
             elif more_may_come:
                 break
             else:
                 self._break_off(found, position, length)
                 position += 1
+        if self._offset + position - self._accounted >= MAX_RUN_BYTES:
+            self._report_long_run(found, self._offset + position)
         self._drop(position)
         return found
 
@@ -120,7 +122,8 @@ class FrameReader:
             fault = Fault(Layer.FRAME, flaw.reason, begin + flaw.place)
             self._refuse(found, begin, end, fault, shares_flag=is_hdlc)
             return start + 1
-        self._report_run(found, begin)
+        if begin > self._accounted:
+            self._report_run(found, begin)
         began = received = self._now
         if self._arrivals:
             # HDLC frames may share the flag between them: the next one began with its second byte.

@@ -290,4 +290,8 @@ def recognise_objects(
 
 def _of_length(count: int, system_title: bytes, layouts: Sequence[Layout]) -> Sequence[Layout]:
     """Return the layouts of so many elements for the meter's maker."""
-    return [each for each in layouts if len(each.items) == count and each.is_for(system_title)]
+    found = []
+    for layout in layouts:
+        if len(layout.items) == count and layout.is_for(system_title):
+            found.append(layout)  # noqa: PERF401 - mostly there is none: a plain loop is faster
+    return found

@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 from gateway.telegram import axdr, notification
 from gateway.telegram.fault import Fault, Layer
-from gateway.telegram.notification import CosemTime
+from gateway.telegram.notification import DATE_TIME_BYTES, CosemTime, Header
 from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, LOCAL_DATE, LOCAL_TIME, Obis
 
 MAX_NUMBER = 2.0**64  # no meter counts further, also where it sends floats
 _SCALES = {scaler: (scaler < 0, 10 ** abs(scaler)) for scaler in range(-3, 4)}
 _NUMBERS = {tag << 8: number.unpack_from for tag, number in axdr.NUMBERS.items()}
 # How a clock may come, and how many bytes stand before its own.
-_CLOCK_HEADS = {axdr.OCTET_STRING << 8 | notification.DATE_TIME_BYTES: 2, axdr.DATE_TIME << 8: 1}
+_CLOCK_HEADS = {axdr.OCTET_STRING << 8 | DATE_TIME_BYTES: 2, axdr.DATE_TIME << 8: 1}
+NO_TIME = Header(None, None, 0)
 
 
 class Reading(NamedTuple):
@@ -144,8 +145,11 @@ class Listing:
         # Divided by a power of ten a number is the float nearest to the decimal that was meant.
         return [_SCALES[entry.scaler] for entry in self.numbers]
 
-    def read(self, plaintext: bytes) -> Readings | Fault:
-        """Return the readings of a plaintext that has this layout; a fault if one cannot be."""
+    def read(self, plaintext: bytes, header: Header = NO_TIME) -> Readings | Fault:
+        """Return the readings of a plaintext that has this layout; a fault if one cannot be.
+
+        `header` is that of the notification; the clock mostly shows the same time.
+        """
         raw: list[int | float] = []
         texts: dict[Obis, Reading] = {}
         clock = None
@@ -155,7 +159,7 @@ class Listing:
             if unpack_from := numbers.get(kind):
                 raw += unpack_from(plaintext, start + 1)
             elif obis == CLOCK:
-                shown = read_clock(row, plaintext)
+                shown = read_clock(row, plaintext, header)
                 if isinstance(shown, Fault):
                     return shown
                 clock = shown
@@ -189,13 +193,17 @@ def _is_possible(raw: Sequence[int | float]) -> bool:
     return not raw or (min(raw) >= 0 and sum(raw) <= MAX_NUMBER)
 
 
-def read_clock(row: Row, plaintext: bytes) -> CosemTime | Fault:
+def read_clock(row: Row, plaintext: bytes, header: Header) -> CosemTime | Fault:
     """Return what the meter's clock shows."""
     _, kind, start, _, _, _ = row
     if kind not in _CLOCK_HEADS:
-        reason = f"the clock is no octet-string of {notification.DATE_TIME_BYTES} bytes"
+        reason = f"the clock is no octet-string of {DATE_TIME_BYTES} bytes"
         return Fault(Layer.LAYOUT, reason, start)
-    return notification.cosem_time(plaintext, start + _CLOCK_HEADS[kind])
+    content = start + _CLOCK_HEADS[kind]
+    known, at, _ = header
+    if known and at and plaintext.startswith(plaintext[at : at + DATE_TIME_BYTES], content):
+        return known
+    return notification.cosem_time(plaintext, content)
 
 
 def read_text(row: Row, plaintext: bytes) -> Reading | Fault | None:

@@ -75,6 +75,22 @@ def cosem_time(octets: bytes, start: int) -> CosemTime | Fault:
     year, month, day, hour, minute, second, hundredths, deviation_min, status = (
         _DATE_TIME.unpack_from(octets, start)
     )
+    zone = _ZONES.get(deviation_min)
+    if zone is not None and 1 < year < 9999:  # UTC cannot name all moments of the years 1 and 9999
+        try:
+            microsecond = 0 if hundredths == 0xFF else hundredths * 10_000
+            moment = datetime(year, month, day, hour, minute, second, microsecond, zone)
+            return CosemTime(moment, status)
+        except ValueError:
+            pass  # not specified, or wrong
+    return _odd_time(octets, start)
+
+
+def _odd_time(octets: bytes, start: int) -> CosemTime | Fault:
+    """Read a date-time of which not all is specified, or say what is wrong with it."""
+    year, month, day, hour, minute, second, hundredths, deviation_min, status = (
+        _DATE_TIME.unpack_from(octets, start)
+    )
     # Not specified, by the book (FF); never set, as a new meter may show it (00).
     if year == 0xFFFF or 0xFF in (month, day, hour, minute) or not (year or month or day):
         return CosemTime(None, status)
@@ -87,7 +103,6 @@ def cosem_time(octets: bytes, start: int) -> CosemTime | Fault:
         zone = _ZONES.get(deviation_min) or timezone(-timedelta(minutes=deviation_min))
     microsecond = 0 if hundredths == 0xFF else hundredths * 10_000
     try:
-        # The years 1 and 9999 have moments that UTC cannot name.
         if not 1 < year < 9999:
             raise ValueError
         second = 0 if second == 0xFF else second

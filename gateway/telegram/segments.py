@@ -77,16 +77,17 @@ class Assembler:
 
     def add(self, frame: Frame) -> list[Apdu | Fault]:
         """Take the next frame; return the APDU that it completes and the faults it shows."""
-        piece = _hdlc_piece(frame) if frame.is_hdlc else _mbus_piece(frame)
+        is_hdlc, waits = frame.is_hdlc, self._segments.count
+        piece = _hdlc_piece(frame) if is_hdlc else _mbus_piece(frame)
         if isinstance(piece, Fault):
             return [piece]
-        max_gap_s = MAX_HDLC_GAP_S if frame.is_hdlc else MAX_MBUS_GAP_S
-        if piece.number == 0 or not self._segments.count:
+        max_gap_s = MAX_HDLC_GAP_S if is_hdlc else MAX_MBUS_GAP_S
+        if piece.number == 0 or not waits:
             self._began = piece.began
-        if not self._segments.count and piece.number is None and _is_block(piece.content):
+        if not waits and piece.number is None and _is_block(piece.content):
             # Only the first block of a message has the LLC bytes.
             piece = piece._replace(number=0)
-        if piece.is_last and piece.number == 0 and not self._segments.count:
+        if piece.is_last and piece.number == 0 and not waits:
             message = Apdu(piece.content, piece.received, piece.places)
             return self._take(message, piece, max_gap_s)
         found: list[Apdu | Fault] = []
@@ -101,7 +102,7 @@ class Assembler:
     def _take(self, message: Apdu, last: _Piece, max_gap_s: float) -> list[Apdu | Fault]:
         """Take a whole message: an APDU, or a block of one."""
         if not _is_block(message.content):
-            return [*self._blocks.finish(), message]
+            return [*self._blocks.finish(), message] if self._blocks.count else [message]
         block = _block(message, last._replace(began=self._began))
         return [block] if isinstance(block, Fault) else self._blocks.add(block, max_gap_s)
 
@@ -130,7 +131,8 @@ class _Joiner:
                 return [*found, Fault(Layer.SEGMENT, reason, piece.where)]
             self._link = piece.link
         size = len(self._content)
-        self._places += [(size + index, offset) for index, offset in piece.places]
+        for index, offset in piece.places:
+            self._places.append((size + index, offset))
         self._content += piece.content
         self.count += 1
         self._last_received = piece.received

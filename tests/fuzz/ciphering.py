@@ -53,9 +53,9 @@ def _check_apdu(apdu: bytes, make: MakeOpener) -> None:
             assert auth_key is not None, f"{opened}, although nothing is to verify"
             _check_fault(opened, apdu)
             continue
-        assert len(opened.plaintext) == len(sealed.ciphertext), "ciphertext and plaintext differ"
+        assert len(opened[0]) == len(sealed.ciphertext), "ciphertext and plaintext differ"
         tagged = Security.UNAUTHENTICATED if sealed.tag else Security.ENCRYPTED
-        assert opened.security is (Security.AUTHENTICATED if auth_key else tagged)
+        assert opened[1] is (Security.AUTHENTICATED if auth_key else tagged)
 
 
 def _check_agreement(apdu: bytes) -> None:
@@ -99,7 +99,7 @@ def _check_sealed(plaintext: bytes, flags: int, place: int, change: int, make: M
         assert isinstance(opened, Fault), "nothing was opened"
         return
     security = Security.AUTHENTICATED if auth_key else Security.ENCRYPTED
-    assert opened == Opened(plaintext, security), opened
+    assert opened == (plaintext, security), opened
 
     if change:
         place %= len(apdu)

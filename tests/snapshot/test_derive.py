@@ -262,3 +262,78 @@ def test_what_is_given_is_not_changed() -> None:
     before = dict(sent)
     derive(sent)
     assert sent == before
+
+
+# --- by direction ---------------------------------------------------------------------------
+
+WAYS = ("import", "export")
+
+
+@given(total_w=watts, phases=phase_values)
+def test_what_is_drawn_less_what_is_fed_in_is_each_phases_power(
+    total_w: int, phases: list[tuple[int, int]]
+) -> None:
+    found = derive(measured(total_w, phases))
+    for name in PHASES[: len(phases)]:
+        drawn, fed = (found[f"active_power_{way}_{name}"] for way in WAYS)
+        assert drawn - fed == found[f"active_power_{name}"]
+        assert min(drawn, fed) == 0
+        assert type(drawn) is type(fed) is int
+    assert not [name for name in found if name.endswith(tuple(PHASES[len(phases) :]) or ("-",))]
+
+
+@given(total_w=watts, phases=phase_values)
+def test_what_is_drawn_by_phase_sums_to_what_is_drawn_in_all(
+    total_w: int, phases: list[tuple[int, int]]
+) -> None:
+    found = derive(measured(total_w, phases))
+    for way, total in zip(WAYS, (max(total_w, 0), max(-total_w, 0)), strict=True):
+        assert sum(found[f"active_power_{way}_{p}"] for p in PHASES[: len(phases)]) == total
+
+
+@given(total_w=watts, phases=phase_values)
+def test_apparent_power_stands_in_the_direction_of_the_power(
+    total_w: int, phases: list[tuple[int, int]]
+) -> None:
+    found = derive(measured(total_w, phases))
+    for of in ("total", *PHASES[: len(phases)]):
+        drawn, fed = (found[f"apparent_power_{way}_{of}"] for way in WAYS)
+        whole = found[f"apparent_power_{of}"]
+        assert (drawn, fed) == ((whole, 0) if total_w >= 0 else (0, whole))
+
+
+def test_a_single_watt_fed_in_turns_all_apparent_power_round() -> None:
+    phases = [(2300, 500), (2300, 100), (2300, 0)]
+    names = [f"apparent_power_{way}_{of}" for way in WAYS for of in ("total", *PHASES)]
+    drawing, feeding = (derive(measured(total, phases)) for total in (0, -1))
+    assert [drawing[name] for name in names] == pytest.approx([1380, 1150, 230, 0, 0, 0, 0, 0])
+    assert [feeding[name] for name in names] == pytest.approx([0, 0, 0, 0, 1380, 1150, 230, 0])
+
+
+def test_without_a_total_no_direction_is_known() -> None:
+    sent = measured(1000, [(2300, 500)] * 3)
+    del sent["active_power_export_total"]
+    found = derive(sent)
+    assert found["apparent_power_total"] == pytest.approx(3450)
+    assert not [name for name in found if "import" in name or "export" in name]
+
+
+def test_without_phases_no_direction_of_a_phase_is_known() -> None:
+    assert not [name for name in derive(measured(5, [])) if "import" in name or "export" in name]
+
+
+def test_reactive_power_is_what_is_drawn_less_what_is_fed_in() -> None:
+    sent = {"reactive_power_import_total": 100.0, "reactive_power_export_total": 40.4}
+    found = derive(sent)
+    assert found == {"reactive_power_total": 60}
+    assert type(found["reactive_power_total"]) is int
+    assert derive({"reactive_power_import_total": 100}) == {}
+
+
+def test_a_power_factor_that_is_sent_is_that_of_the_phases_too() -> None:
+    sent = {**measured(1000, [(2300, 500)] * 3), "power_factor_total": 0.9}
+    found = derive(sent)
+    assert [found[f"power_factor_{p}"] for p in PHASES] == [0.9] * 3
+    assert found["power_factor_total"] == pytest.approx(
+        1000 / 3450
+    )  # what is sent stands before it

@@ -9,11 +9,12 @@ from gateway.telegram.obis import EXPECTED_UNITS, Obis
 
 def test_every_measured_quantity_has_the_unit_that_the_decoder_demands() -> None:
     units = {q.obis: q.unit or None for q in QUANTITIES.values() if q.obis in EXPECTED_UNITS}
-    # Tariffs (E above 0) and quadrants (C 5 to 8) are sent by some, and no quantity names them.
+    # Quadrants (C 5 to 8) and reactive tariffs are sent by some, and no quantity names them.
     assert units == {
         obis: unit
         for obis, unit in EXPECTED_UNITS.items()
-        if obis.e == 0 and (obis.d, obis.c) not in {(8, c) for c in (5, 6, 7, 8)}
+        if (obis.e == 0 and (obis.d, obis.c) not in {(8, c) for c in (5, 6, 7, 8)})
+        or (obis.e in (1, 2) and obis.c in (1, 2))
     }
 
 

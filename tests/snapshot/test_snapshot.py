@@ -27,14 +27,20 @@ DATA_MODEL = {
     "1-0:2.7.0.255": "active_power_export_total",
     "1-0:1.8.0.255": "energy_active_import_total",
     "1-0:2.8.0.255": "energy_active_export_total",
+    "1-0:1.8.1.255": "energy_active_import_t1",
+    "1-0:1.8.2.255": "energy_active_import_t2",
+    "1-0:2.8.1.255": "energy_active_export_t1",
+    "1-0:2.8.2.255": "energy_active_export_t2",
     "1-0:3.8.0.255": "energy_reactive_import_total",
     "1-0:4.8.0.255": "energy_reactive_export_total",
     "1-0:3.7.0.255": "reactive_power_import_total",
     "1-0:4.7.0.255": "reactive_power_export_total",
     "1-0:13.7.0.255": "power_factor_total",
 }
-# What some meters send too, and no quantity names: tariffs, and reactive energy by quadrant.
-UNNAMED = {f"1-0:{c}.8.{e}.255" for c in range(1, 9) for e in range(5) if e or c > 4}
+# What some meters send too, and no quantity names: other tariffs, reactive energy by quadrant.
+UNNAMED = {
+    f"1-0:{c}.8.{e}.255" for c in range(1, 9) for e in range(5) if e or c > 4
+} - DATA_MODEL.keys()
 CLOCK = "0-0:1.0.0.255"
 METER_NUMBER = "0-0:96.1.0.255"
 DEVICE_NAME = "0-0:42.0.0.255"
@@ -50,9 +56,13 @@ MEASURED_ONE_PHASE = {
     "energy_reactive_export_total",
     "meter_clock",
 }
+DIRECTIONS = ("active_power_import", "active_power_export")
+APPARENT_DIRECTIONS = ("apparent_power_import", "apparent_power_export")
 DERIVED_ONE_PHASE = {
     "active_power_total",
     "active_power_l1",
+    *(f"{stem}_l1" for stem in DIRECTIONS),
+    *(f"{stem}_{of}" for stem in APPARENT_DIRECTIONS for of in ("total", "l1")),
     "apparent_power_total",
     "apparent_power_l1",
     "power_factor_total",
@@ -68,7 +78,13 @@ THREE_PHASE_TOO = {
 DERIVED_THREE_PHASE_TOO = {
     *(
         f"{stem}_{phase}"
-        for stem in ("active_power", "apparent_power", "power_factor")
+        for stem in (
+            "active_power",
+            "apparent_power",
+            "power_factor",
+            *DIRECTIONS,
+            *APPARENT_DIRECTIONS,
+        )
         for phase in ("l2", "l3")
     ),
     "voltage_l12",

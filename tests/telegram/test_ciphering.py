@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.simulator.frames import seal
 from gateway.telegram import Decoder, Fault, Key, Layer, Security
-from gateway.telegram.ciphering import Opened, Opener, Sealed, apdu_length, parse
+from gateway.telegram.ciphering import Opener, Sealed, apdu_length, parse
 
 OCTETS = bytes.fromhex("c0ffee12deadbeef0102030405060708")
 HEX = OCTETS.hex()
@@ -17,6 +17,7 @@ KEY = Key(OCTETS)
 AUTH_KEY = Key(bytes(range(0xD0, 0xE0)))
 TITLE = bytes.fromhex("4b464d1020000001")
 COUNTER = 0x01020304
+NONCE = TITLE + b"\1\2\3\4"
 CIPHERTEXT_START = 16  # DB 08 title(8) length(1) security(1) counter(4)
 
 keys = st.binary(min_size=16, max_size=16).map(Key)
@@ -217,14 +218,14 @@ def test_keys_are_equal_by_their_bytes_and_never_change() -> None:
 @pytest.mark.parametrize(("auth", "suite", "security"), [(False, 0, 0x20), (False, 1, 0x21)])
 def test_an_apdu_without_tag_is_taken_apart(auth: bool, suite: int, security: int) -> None:
     apdu = sealed_apdu(b"plaintext", auth=auth, suite=suite)
-    assert parse(apdu) == Sealed(TITLE, security, COUNTER, apdu[16:], None, CIPHERTEXT_START)
+    assert parse(apdu) == Sealed(TITLE, security, COUNTER, apdu[16:], None, CIPHERTEXT_START, NONCE)
 
 
 @pytest.mark.parametrize(("suite", "security"), [(0, 0x30), (1, 0x31)])
 def test_an_apdu_with_tag_is_taken_apart(suite: int, security: int) -> None:
     apdu = sealed_apdu(b"plaintext", auth=True, suite=suite)
     assert parse(apdu) == Sealed(
-        TITLE, security, COUNTER, apdu[16:-12], apdu[-12:], CIPHERTEXT_START
+        TITLE, security, COUNTER, apdu[16:-12], apdu[-12:], CIPHERTEXT_START, NONCE
     )
 
 
@@ -247,7 +248,7 @@ def test_every_length_form_is_read(size: int) -> None:
     apdu = sealed_apdu(plaintext)
     sealed = parsed(apdu)
     assert sealed.ciphertext == apdu[sealed.ciphertext_start :]
-    assert Opener(KEY, None).open(sealed) == Opened(plaintext, Security.ENCRYPTED)
+    assert Opener(KEY, None).open(sealed) == (plaintext, Security.ENCRYPTED)
 
 
 @pytest.mark.parametrize("field", ["0e", "810e", "82000e"])
@@ -347,8 +348,8 @@ def test_decryption_agrees_with_an_independent_gcm(
 ) -> None:
     nonce = title + counter.to_bytes(4, "big")
     ciphertext = Cipher(algorithms.AES(key.octets), modes.GCM(nonce)).encryptor().update(plaintext)
-    sealed = Sealed(title, 0x21, counter, ciphertext, None, 18)
-    assert Opener(key, None).open(sealed) == Opened(plaintext, Security.ENCRYPTED)
+    sealed = Sealed(title, 0x21, counter, ciphertext, None, 18, nonce)
+    assert Opener(key, None).open(sealed) == (plaintext, Security.ENCRYPTED)
 
 
 @given(
@@ -366,13 +367,13 @@ def test_verification_agrees_with_an_independent_gcm(
     encryptor = Cipher(algorithms.AES(key.octets), modes.GCM(nonce)).encryptor()
     encryptor.authenticate_additional_data(bytes([security]) + auth_key.octets)
     ciphertext = encryptor.update(plaintext) + encryptor.finalize()
-    sealed = Sealed(title, security, counter, ciphertext, encryptor.tag[:12], 18)
-    assert Opener(key, auth_key).open(sealed) == Opened(plaintext, Security.AUTHENTICATED)
+    sealed = Sealed(title, security, counter, ciphertext, encryptor.tag[:12], 18, nonce)
+    assert Opener(key, auth_key).open(sealed) == (plaintext, Security.AUTHENTICATED)
 
 
 def test_a_tag_without_authentication_key_is_said_to_be_unauthenticated() -> None:
     sealed = parsed(sealed_apdu(b"plaintext", auth=True))
-    assert Opener(KEY, None).open(sealed) == Opened(b"plaintext", Security.UNAUTHENTICATED)
+    assert Opener(KEY, None).open(sealed) == (b"plaintext", Security.UNAUTHENTICATED)
 
 
 def test_a_missing_tag_is_refused_where_an_authentication_key_is_configured() -> None:
@@ -396,9 +397,7 @@ def test_a_wrong_key_is_seen_by_the_tag(opener: Opener) -> None:
 def test_every_flipped_bit_of_an_authenticated_apdu_is_refused() -> None:
     apdu = sealed_apdu(b"a plaintext of some length", auth=True)
     opener = Opener(KEY, AUTH_KEY)
-    assert opener.open(parsed(apdu)) == Opened(
-        b"a plaintext of some length", Security.AUTHENTICATED
-    )
+    assert opener.open(parsed(apdu)) == (b"a plaintext of some length", Security.AUTHENTICATED)
     for index in range(len(apdu)):
         for bit in range(8):
             damaged = bytearray(apdu)

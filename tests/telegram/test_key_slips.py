@@ -160,7 +160,8 @@ def test_reasons_without_a_slip_tell_of_none(model: str) -> None:
 def test_noise_is_no_slip_of_any_keys(
     key: bytes, auth_key: bytes | None, noise: bytes, tag: bytes | None
 ) -> None:
-    sealed = Sealed(b"KFM\x10\x20\0\0\1", 0x30 if tag else 0x20, 1, noise, tag, 18)
+    title, counter = b"KFM\x10\x20\0\0\1", b"\0\0\0\1"
+    sealed = Sealed(title, 0x30 if tag else 0x20, 1, noise, tag, 18, title + counter)
     assert slip(Key(key), Key(auth_key) if auth_key else None, sealed) is None
 
 

@@ -144,7 +144,7 @@ def plaintext_of(push: Push) -> bytes:
     assert not isinstance(sealed, Fault)
     opened = ciphering.Opener(Key(KEY), None).open(sealed)
     assert not isinstance(opened, Fault)
-    return opened.plaintext
+    return opened[0]
 
 
 @pytest.mark.parametrize("model", MODELS)

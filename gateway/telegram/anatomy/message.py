@@ -159,7 +159,7 @@ def _explain_body(
             note = "cipher.refused"
         else:
             plaintext = Plaintext(
-                opened.plaintext[:available],
+                opened[0][:available],
                 lambda first, last: message.ranges(start + first, start + last),
                 lambda index: message.offset(start + index),
                 sealed.system_title,

@@ -2,8 +2,10 @@
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 from gateway import map_library
@@ -11,18 +13,47 @@ from gateway.duration import parse_duration
 from gateway.endpoint import parse_endpoint, show_endpoint
 from gateway.keys import is_hex_key, read_key_file, read_key_variable
 from gateway.located import ConfigError, Located, load, nearest
-from gateway.registers import RegisterMap
+from gateway.registers import Given, RegisterMap, rated_power_w
+from gateway.registers.register import MAX_ADDRESS
+from gateway.snapshot import Adjustment
+from gateway.snapshot.adjust import ADJUSTABLE, Linear
+from gateway.snapshot.derive import PHASES
 from gateway.snapshot.plausibility import DEFAULT_CONNECTION_A
+from gateway.snapshot.snapshot import NOMINAL_FREQUENCY_HZ
 from gateway.sources import Source, SourceAddress, open_source
 from gateway.state import default_path
 from gateway.telegram import Decoder, Key, Layout
 from gateway.telegram.layouts import LAYOUTS
 
 DEFAULT_HOLD_S = 15.0
+AMOUNTS = {"A": ("current", "63A"), "W": ("power", "10kW"), "Hz": ("frequency", "50Hz")}
+MAX_FACTOR, MAX_OFFSET = 10**6, 10**12  # of an adjustment; more is a slip
 # What a simulator encrypts with when its meter has no key of its own; it protects nothing.
 SIMULATOR_KEY = Key(bytes(range(16)))
 
+LINE_WORDS = ("baud", "parity", "stop_bits")
+BAUD_RATES = ("1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200")
+PARITIES = ("none", "even", "odd", "N", "E", "O")
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Transport(StrEnum):
+    """How a listener is reached."""
+
+    TCP = "tcp"
+    RTU_OVER_TCP = "rtu_over_tcp"
+    UDP = "udp"
+    SERIAL = "serial"
+
+
+@dataclass(frozen=True, slots=True)
+class SerialLine:
+    """How a serial line is set. `parity` is N, E or O."""
+
+    baud: int = 9600
+    parity: str = "N"
+    stop_bits: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +61,7 @@ class MeterConfig:
     """One meter: where its bytes come from, the keys, how long its values may be served.
 
     `connection_a` is what the house is fused with; `layout` is prescribed, or None: recognised.
+    `frequency_hz` is nominal; `phases` are the meter's phases that stand as L1, L2 and L3.
     """
 
     name: str
@@ -39,6 +71,8 @@ class MeterConfig:
     hold_s: float
     connection_a: float
     layout: Layout | None
+    frequency_hz: float
+    phases: tuple[str, ...]
 
     def decoder(self, layouts: Sequence[Layout]) -> Decoder:
         """Return a decoder for its telegrams; `layouts` are those that are known."""
@@ -47,19 +81,28 @@ class MeterConfig:
 
 @dataclass(frozen=True, slots=True)
 class UnitConfig:
-    """One unit: the name of its meter, and its map with the name under which it was found."""
+    """One unit: the name of its meter, its map with the name under which it was found.
+
+    `adjustment` is what the user corrects, None: nothing.
+    """
 
     meter: str
     map_name: str
     register_map: RegisterMap
+    adjustment: Adjustment | None
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerConfig:
-    """One endpoint. `units` by id; `any_unit` answers every other id; `allow` empty means all."""
+    """One endpoint. `units` by id; `any_unit` answers every other id; `allow` empty means all.
 
+    A serial line has no port, its `host` is the device and `line` how it is set.
+    """
+
+    transport: Transport
     host: str
     port: int
+    line: SerialLine | None
     allow: Sequence[Network]
     units: Mapping[int, UnitConfig]
     any_unit: UnitConfig | None
@@ -106,7 +149,8 @@ class _Reader:
         self._file = str(path)
         self._folder = path.parent
         self._maps_folder: Path | None = None
-        self._maps: dict[str, RegisterMap] = {}
+        self._maps: dict[tuple[str, Given], RegisterMap] = {}
+        self._copies: Counter[str] = Counter()  # units that show a meter, so far
         self._layouts = {layout.name: layout for layout in LAYOUTS}
         self._warnings: list[str] = []
 
@@ -126,9 +170,11 @@ class _Reader:
         listeners: list[ListenerConfig] = []
         for item in words["listeners"].items():
             listener = self._listener(item, meters)
-            taken = [(each.host, each.port) for each in listeners if each.port]
-            if (listener.host, listener.port) in taken:
-                where = show_endpoint(listener.host, listener.port)
+            taken = [_endpoint(each) for each in listeners if each.port or each.line]
+            if _endpoint(listener) in taken:
+                where = listener.host
+                if listener.line is None:
+                    where = show_endpoint(listener.host, listener.port)
                 raise item.error(f"{where} comes twice")
             listeners.append(listener)
         if not listeners:
@@ -164,8 +210,11 @@ class _Reader:
 
     def _meter(self, name: Located, meter: Located) -> MeterConfig:
         words = meter.mapping(
-            ("source", "key", "auth_key", "hold", "connection", "layout"), required=("source",)
-        )
+            (
+                "source", "key", "auth_key", "hold", "connection", "layout", "frequency", "phases",
+            ),
+            required=("source",),
+        )  # fmt: skip
         if not name.text().isprintable() or not name.text():
             raise name.error("a meter's name has characters that can be seen")
         try:
@@ -191,11 +240,17 @@ class _Reader:
             raise words["source"].error(str(problem)) from None
         connection_a = DEFAULT_CONNECTION_A
         if "connection" in words:
-            connection_a = _amperes(words["connection"])
+            connection_a = _amount(words["connection"], "A")
+        frequency_hz = NOMINAL_FREQUENCY_HZ
+        if "frequency" in words:
+            frequency_hz = _amount(words["frequency"], "Hz")
+        phases = _phases(words["phases"]) if "phases" in words else PHASES
         layout = None
         if "layout" in words:
             layout = self._layouts[words["layout"].choice(self._layouts, "layout")]
-        return MeterConfig(name.text(), source, key, auth_key, hold_s, connection_a, layout)
+        return MeterConfig(
+            name.text(), source, key, auth_key, hold_s, connection_a, layout, frequency_hz, phases
+        )
 
     def _key(self, written: Located) -> Key:
         """Read a key from file:PATH, env:NAME, or as it stands (with a warning)."""
@@ -218,35 +273,75 @@ class _Reader:
         return key
 
     def _listener(self, item: Located, meters: Mapping[str, MeterConfig]) -> ListenerConfig:
-        words = item.mapping(("tcp", "allow", "units", "any"), required=("tcp",))
+        words = item.mapping((*Transport, *LINE_WORDS, "allow", "units", "any"))
+        transports = [transport for transport in Transport if transport in words]
+        if len(transports) != 1:
+            raise item.error(f"a listener has one of {', '.join(Transport)}")
+        transport = transports[0]
+        endpoint = words[transport]
+        line = _serial_line(words) if transport is Transport.SERIAL else None
+        for word in ("allow",) if line else LINE_WORDS:
+            if word in words:
+                raise words[word].error(f"{word!r} means nothing to a {transport} listener")
         try:
-            host, port = parse_endpoint(words["tcp"].text())
+            host, port = (endpoint.text(), 0) if line else parse_endpoint(endpoint.text())
         except ValueError as problem:
-            raise words["tcp"].error(str(problem)) from None
+            raise endpoint.error(str(problem)) from None
+        if line and not host.startswith("/"):
+            raise endpoint.error(f"{host!r} is no device; one looks like /dev/serial/by-id/…")
         units: dict[int, UnitConfig] = {}
         for unit_id, unit in words["units"].entries() if "units" in words else []:
             number = unit_id.integer(0, 255)
             if number in units:
                 raise unit_id.error(f"unit {number} comes twice")
-            units[number] = self._unit(unit, meters)
-        any_unit = self._unit(words["any"], meters) if "any" in words else None
+            units[number] = self._unit(unit, meters, number)
+        any_unit = self._unit(words["any"], meters, None) if "any" in words else None
+        if line and any_unit:
+            raise words["any"].error("others may answer on a serial line: name the unit ids")
         if not units and any_unit is None:
             raise item.error("a listener serves 'units' by id, or 'any'")
         allow = [_network(each) for each in words["allow"].items()] if "allow" in words else []
         if "allow" in words and not allow:
             raise words["allow"].error("an empty list lets nobody connect; leave it out for all")
-        return ListenerConfig(host, port, allow, units, any_unit, words["tcp"].where)
+        return ListenerConfig(transport, host, port, line, allow, units, any_unit, endpoint.where)
 
-    def _unit(self, unit: Located, meters: Mapping[str, MeterConfig]) -> UnitConfig:
-        words = unit.mapping(("meter", "map"), required=("meter", "map"))
-        meter = words["meter"].choice(meters, "meter")
+    def _unit(
+        self, unit: Located, meters: Mapping[str, MeterConfig], unit_id: int | None
+    ) -> UnitConfig:
+        words = unit.mapping(
+            ("meter", "map", "base", "serial", "rated_power", "adjust"), required=("meter", "map")
+        )
+        meter = meters[words["meter"].choice(meters, "meter")]
+        self._copies[meter.name] += 1
+        rated = rated_power_w(meter.connection_a)
+        given = Given(
+            base=words["base"].integer(0, MAX_ADDRESS) if "base" in words else None,
+            rated_power_w=_amount(words["rated_power"], "W") if "rated_power" in words else rated,
+            serial=_serial(words["serial"]) if "serial" in words else None,
+            copy=self._copies[meter.name],
+            unit_id=unit_id,
+        )
+        adjustment = Adjustment(meter.phases, meter.frequency_hz, _linear(words))
         name = words["map"].text()
-        if name not in self._maps:
+        if (name, given) not in self._maps:
             known = map_library.find(self._maps_folder)
             if name not in known:
                 raise words["map"].error(f"unknown map {name!r}{nearest(name, known)}")
-            self._maps[name] = map_library.load(name, self._maps_folder)
-        return UnitConfig(meter, name, self._maps[name])
+            self._maps[name, given] = self._map(name, given, unit)
+        return UnitConfig(
+            meter.name,
+            name,
+            self._maps[name, given],
+            adjustment if adjustment != Adjustment() else None,
+        )
+
+    def _map(self, name: str, given: Given, unit: Located) -> RegisterMap:
+        """Load a map; what is wrong only with what the unit gives is an error of the unit."""
+        try:
+            return map_library.load(name, self._maps_folder, given)
+        except ConfigError as problem:
+            map_library.load(name, self._maps_folder)
+            raise unit.error(f"map {name} cannot be shown so: {problem}") from None
 
 
 def _layout(name: Located, layout: Located) -> Layout:
@@ -259,12 +354,59 @@ def _layout(name: Located, layout: Located) -> Layout:
         raise words["items"].error(str(problem)) from None
 
 
-def _amperes(written: Located) -> float:
-    """Read 63A or 63."""
-    match = re.fullmatch(r"(\d{1,4}(?:\.\d+)?)\s*A?", written.text().strip())
+def _amount(written: Located, unit: str) -> float:
+    """Read 63A, 63 or 0.063kA: a positive number of a unit."""
+    match = re.fullmatch(rf"(\d{{1,6}}(?:\.\d+)?)\s*(k?)(?:{unit})?", written.text().strip())
     if match is None or float(match[1]) == 0:
-        raise written.error(f"{written.text()!r} is no current; one looks like 63A")
-    return float(match[1])
+        what, example = AMOUNTS[unit]
+        raise written.error(f"{written.text()!r} is no {what}; one looks like {example}")
+    return float(match[1]) * (1000 if match[2] else 1)
+
+
+def _phases(written: Located) -> tuple[str, ...]:
+    """Read [L2, L3, L1]: which phase of the meter stands as L1, L2 and L3."""
+    phases = tuple(item.text().lower() for item in written.items())
+    if sorted(phases) != sorted(PHASES):
+        raise written.error("phases are L1, L2 and L3, each once, as in [L2, L3, L1]")
+    return phases
+
+
+def _serial(written: Located) -> str:
+    text = written.text()
+    if not text or not text.isascii() or not text.isprintable():
+        raise written.error("a serial number has ASCII characters that can be seen")
+    return text
+
+
+def _linear(words: Mapping[str, Located]) -> dict[str, Linear]:
+    """Read adjust: {active_power_total: {offset: 50}, current_l1: {factor: 1.02}}."""
+    found = {}
+    for name, how in words["adjust"].entries() if "adjust" in words else []:
+        values = how.mapping(("factor", "offset"))
+        if not values:
+            raise how.error("an adjustment has a 'factor' or an 'offset'")
+        linear = Linear(**{word: value.number() for word, value in values.items()})
+        if not 0 < linear.factor <= MAX_FACTOR or not abs(linear.offset) <= MAX_OFFSET:
+            reason = f"a factor is above 0 and at most {MAX_FACTOR}, an offset at most {MAX_OFFSET}"
+            raise how.error(reason)
+        found[name.choice(ADJUSTABLE, "adjustable quantity")] = linear
+    return found
+
+
+def _serial_line(words: Mapping[str, Located]) -> SerialLine:
+    line = SerialLine()
+    if "baud" in words:
+        line = replace(line, baud=int(words["baud"].choice(BAUD_RATES, "baud rate")))
+    if "parity" in words:
+        line = replace(line, parity=words["parity"].choice(PARITIES, "parity")[0].upper())
+    if "stop_bits" in words:
+        line = replace(line, stop_bits=words["stop_bits"].integer(1, 2))
+    return line
+
+
+def _endpoint(listener: ListenerConfig) -> tuple[object, ...]:
+    # TCP and UDP have ports of their own.
+    return listener.transport is Transport.UDP, listener.host, listener.port
 
 
 def _network(written: Located) -> Network:

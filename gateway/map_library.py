@@ -5,7 +5,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from gateway.located import ConfigError, nearest
-from gateway.registers import RegisterMap
+from gateway.registers import Given, RegisterMap
+from gateway.registers.given import NOTHING_GIVEN
+from gateway.registers.mapfile import Find
 
 
 def _shipped() -> Path:
@@ -23,13 +25,36 @@ def find(folder: Path | None) -> dict[str, Path]:
     return {path.stem: path for place in folders for path in sorted(place.glob("*.yaml"))}
 
 
-def load(name: str, folder: Path | None) -> RegisterMap:
+def load(name: str, folder: Path | None, given: Given = NOTHING_GIVEN) -> RegisterMap:
     """Return a map by its name; ConfigError if there is none or if it has an error."""
     paths = find(folder)
     if name not in paths:
         raise ConfigError(f"unknown map {name!r}{nearest(name, paths)}")
+    return read(paths[name], folder, given)
+
+
+def read(path: Path, folder: Path | None, given: Given = NOTHING_GIVEN) -> RegisterMap:
+    """Return the map in a file; the maps that it is like are those of the library."""
+    return RegisterMap.parse(text_of(path), str(path), given, others(folder))
+
+
+def others(folder: Path | None) -> Find:
+    """Return what finds the maps that a map of the library may be like."""
+    paths = find(folder)
+
+    def other(name: str, file: str) -> tuple[str, str] | None:
+        # A map that is like the shipped one of its own name takes its place.
+        found = paths.get(name)
+        if Path(file).stem == name:
+            found = find(None).get(name)
+        return (text_of(found), str(found)) if found else None
+
+    return other
+
+
+def text_of(path: Path) -> str:
+    """Return what a map's file says; ConfigError if it cannot be read."""
     try:
-        text = paths[name].read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{paths[name]}: cannot be read: {problem}") from None
-    return RegisterMap.parse(text, str(paths[name]))
+        raise ConfigError(f"{path}: cannot be read: {problem}") from None

@@ -6,16 +6,17 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.config import Config, ListenerConfig, MeterConfig, UnitConfig
+from gateway.config import Config, ListenerConfig, MeterConfig, Transport, UnitConfig
 from gateway.endpoint import show_endpoint
 from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.located import ConfigError
 from gateway.meter import Heard, Held, Meter, News
 from gateway.modbus.responder import Responder, Unit
-from gateway.modbus.server import Listener
+from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
+from gateway.modbus.udp import UdpListener
 from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
 from gateway.sources import keep_running
@@ -29,11 +30,17 @@ STATE_INTERVAL_S = 600.0
 FAULT_PAUSE_S = 10.0  # between two log lines about the same layer of the same meter
 
 Hear = Callable[[Meter, Telegram], None]
+Endpoint = Listener | UdpListener
+NETWORKED: Mapping[Transport, type[Listener] | type[UdpListener]] = {
+    Transport.TCP: Listener,
+    Transport.RTU_OVER_TCP: RtuOverTcpListener,
+    Transport.UDP: UdpListener,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A listener and the port it got; None while its address is not there."""
+    """A listener and the port it got; None while its address is not there, and on serial lines."""
 
     config: ListenerConfig
     port: int | None
@@ -53,7 +60,7 @@ class Service:
         ]
         self._meters = {each.meter.name: each.meter for each in self._watched}
         self._listeners = [(each, self._listener(each)) for each in config.listeners]
-        self._absent: list[tuple[ListenerConfig, Listener]] = []
+        self._absent: list[tuple[ListenerConfig, Endpoint]] = []
         self._remembered: dict[str, Seen] = {}
         self._is_state_complained = False
 
@@ -64,6 +71,10 @@ class Service:
         """
         bound = []
         for config, listener in self._listeners:
+            if isinstance(listener, SerialListener):
+                await listener.start()
+                bound.append(Bound(config, None))
+                continue
             try:
                 bound.append(Bound(config, (await listener.start())[1]))
             except OSError as problem:
@@ -114,13 +125,23 @@ class Service:
         else:
             self._remembered = meters
 
-    def _listener(self, config: ListenerConfig) -> Listener:
+    def _listener(self, config: ListenerConfig) -> Endpoint | SerialListener:
         units = {unit_id: self._unit(unit) for unit_id, unit in config.units.items()}
         any_unit = self._unit(config.any_unit) if config.any_unit else None
-        return Listener(config.host, config.port, Responder(units, any_unit), config.allow)
+        responder = Responder(units, any_unit)
+        if config.line is not None:
+            line = config.line
+            return SerialListener(
+                config.host,
+                responder,
+                baud=line.baud,
+                parity=line.parity,
+                stop_bits=line.stop_bits,
+            )
+        return NETWORKED[config.transport](config.host, config.port, responder, config.allow)
 
     def _unit(self, config: UnitConfig) -> Unit:
-        return Unit(config.register_map, self._meters[config.meter])
+        return Unit(config.register_map, self._meters[config.meter], config.adjustment)
 
     def _close(self) -> None:
         for _, listener in self._listeners:
@@ -220,7 +241,7 @@ class _Watched:
         log.warning("%s: %s%s", self.meter.name, text, since)
 
 
-async def _listen_later(config: ListenerConfig, listener: Listener) -> None:
+async def _listen_later(config: ListenerConfig, listener: Endpoint) -> None:
     """Open a listener as soon as its address is there."""
     log.warning("%s is no address of this machine now; trying again", config.host)
     while True:
@@ -237,7 +258,8 @@ def _why_not(config: ListenerConfig, problem: OSError) -> str:
     """Return why a listener cannot be opened, and what to do."""
     where = show_endpoint(config.host, config.port)
     if problem.errno == errno.EADDRINUSE:
-        return f"{where} is in use by another program: ss -ltnp 'sport = :{config.port}'"
+        kind = "-lunp" if config.transport is Transport.UDP else "-ltnp"
+        return f"{where} is in use by another program: ss {kind} 'sport = :{config.port}'"
     if problem.errno in (errno.EACCES, errno.EPERM):
         return (
             f"{where} needs the right to use ports below 1024: choose 5020, or "

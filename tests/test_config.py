@@ -11,9 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import SIMULATOR_KEY, Config
+from gateway.config import SIMULATOR_KEY, Config, SerialLine, Transport, UnitConfig
 from gateway.keys import read_key_file, read_key_variable
 from gateway.located import ConfigError
+from gateway.registers import Table
+from gateway.snapshot import Adjustment, Snapshot
+from gateway.snapshot.adjust import Linear
+from gateway.snapshot.snapshot import Values
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import SerialSource
 from gateway.sources.simulated import SimulatorSource
@@ -136,7 +140,7 @@ def test_the_smallest_config_has_these_defaults(house: House) -> None:
     assert listener.where == f"{house.path}:5:10"
     unit = listener.units[1]
     assert (unit.meter, unit.map_name) == ("house", "obis_plain")
-    assert unit.register_map.title == "Plain OBIS table"
+    assert unit.register_map.written.name == "Plain OBIS table"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +240,7 @@ listeners:
     assert [unit.meter for unit in first.units.values()] == ["heat pump", "house"]
     assert second.any_unit is not None
     assert (second.port, second.any_unit.meter) == (5021, "house")
-    assert first.units[1].register_map is first.units[2].register_map  # read once
+    assert first.units[1].register_map is not first.units[2].register_map  # each has its own id
 
 
 # --- layouts, state, connection -------------------------------------------------------------
@@ -254,6 +258,19 @@ layouts:
 
 def meter_with(line: str) -> str:
     return changed("kaifa-ma309m\n", f"kaifa-ma309m\n    {line}\n")
+
+
+def unit_with(words: str) -> str:
+    return changed("obis_plain}", f"obis_plain, {words}}}")
+
+
+LINE = changed("tcp: 127.0.0.1:5020", "serial: /dev/ttyS0")
+UNITS = LINE[LINE.index("    units") :]
+LINE = LINE[: LINE.index("    units")]
+
+
+def line_with(words: str) -> str:
+    return f"{LINE}    {words}\n{UNITS}"
 
 
 def test_layouts_of_ones_own_come_before_the_built_in_ones(house: House) -> None:
@@ -288,6 +305,185 @@ def test_connection_is_a_current(house: House, written: str) -> None:
     assert house.read(meter_with(f"connection: {written}")).meters["house"].connection_a == 63.0
 
 
+@pytest.mark.parametrize("written", ["60Hz", "60", "60 Hz", "60.0Hz", "0.06kHz"])
+def test_frequency_is_what_the_grid_should_have(house: House, written: str) -> None:
+    config = house.read(meter_with(f"frequency: {written}"))
+    assert config.meters["house"].frequency_hz == 60.0
+    adjustment = config.listeners[0].units[1].adjustment
+    assert adjustment == Adjustment(frequency_hz=60.0)
+
+
+def test_phases_are_the_meters_that_stand_as_l1_l2_and_l3(house: House) -> None:
+    config = house.read(meter_with("phases: [L2, l3, L1]"))
+    assert config.meters["house"].phases == ("l2", "l3", "l1")
+    assert config.listeners[0].units[1].adjustment == Adjustment(phases=("l2", "l3", "l1"))
+
+
+def test_what_is_as_usual_adjusts_nothing(house: House) -> None:
+    for text in (CONFIG, meter_with("frequency: 50Hz"), meter_with("phases: [L1, L2, L3]")):
+        config = house.read(text)
+        assert config.meters["house"].frequency_hz == 50.0
+        assert config.meters["house"].phases == ("l1", "l2", "l3")
+        assert config.listeners[0].units[1].adjustment is None
+
+
+def test_adjustments_are_factors_and_offsets_of_one_unit(house: House) -> None:
+    text = unit_with(
+        "adjust: {active_power_total: {offset: -50}, current_l1: {factor: 1.02, offset: 0.5}}"
+    )
+    text += "      2: {meter: house, map: obis_plain, adjust: {}}\n"
+    units = house.read(text).listeners[0].units
+    assert units[1].adjustment == Adjustment(
+        linear={"active_power_total": Linear(offset=-50), "current_l1": Linear(1.02, 0.5)}
+    )
+    assert units[2].adjustment is None
+
+
+# --- what a unit gives its map --------------------------------------------------------------
+
+GIVEN_MAP = """\
+name: Given
+base: 100
+registers:
+  - {address: 0, value: unit_id, type: uint16}
+  - {address: 1, scale_for: active_power_total, type: sunssf}
+  - {address: 2, quantity: active_power_total, type: int16, scale_register: 1}
+  - {address: 4, text: "${serial}", type: string, length: 4}
+  - {address: 8, quantity: meter_serial, type: int32}
+"""
+
+
+def units_of(house: House, text: str) -> list[UnitConfig]:
+    """Read a config whose maps are GIVEN_MAP."""
+    (house.folder / "maps").mkdir(exist_ok=True)
+    (house.folder / "maps" / "mine.yaml").write_text(GIVEN_MAP)
+    config = house.read("maps: maps\n" + text.replace("obis_plain", "mine"))
+    units = [unit for each in config.listeners for unit in each.units.values()]
+    return units + [each.any_unit for each in config.listeners if each.any_unit]
+
+
+def shown_at_once(unit: UnitConfig, base: int = 100) -> list[int]:
+    """What a unit shows at once: its id and the scale."""
+    found = unit.register_map.render(None).read(Table.INPUT, base, 2)
+    assert isinstance(found, bytes), found
+    return [int.from_bytes(found[:2], "big"), int.from_bytes(found[2:], "big")]
+
+
+def serials(unit: UnitConfig) -> tuple[str, int]:
+    texts = {"meter_number": "A1234567"}
+    snapshot = Snapshot(Values({}, texts), texts, 0.0)
+    found = unit.register_map.render(snapshot).read(Table.INPUT, 104, 6)
+    assert isinstance(found, bytes), found
+    return found[:8].rstrip(b"\0").decode(), int.from_bytes(found[8:], "big")
+
+
+def test_base_moves_the_whole_map(house: House) -> None:
+    (unit,) = units_of(house, unit_with("base: 0x1000"))
+    assert shown_at_once(unit, 0x1000) == [1, 1]
+    assert unit.register_map.written.base == 0x1000
+
+
+def test_unit_id_is_that_under_which_the_unit_stands(house: House) -> None:
+    text = CONFIG + "      0x10: {meter: house, map: obis_plain}\n"
+    text += "    any: {meter: house, map: obis_plain, serial: '7'}\n"
+    assert [shown_at_once(unit)[0] for unit in units_of(house, text)] == [1, 16, 0xFFFF]
+
+
+@pytest.mark.parametrize(
+    ("text", "scale"),
+    [
+        (CONFIG, 1),
+        (meter_with("connection: 35A"), 0),
+        (meter_with("connection: 400A"), 2),
+        (unit_with("rated_power: 10kW"), 0),
+        (unit_with("rated_power: 10000W"), 0),
+        (unit_with("rated_power: 10000"), 0),
+        (unit_with("rated_power: 270 kW"), 2),
+        (unit_with("rated_power: 10kW").replace("ma309m\n", "ma309m\n    connection: 400A\n"), 0),
+    ],
+)
+def test_rated_power_is_that_of_the_connection_unless_the_unit_says_otherwise(
+    house: House, text: str, scale: int
+) -> None:
+    (unit,) = units_of(house, text)
+    assert shown_at_once(unit)[1] == scale
+
+
+def test_each_unit_that_shows_a_meter_has_a_serial_number_of_its_own(house: House) -> None:
+    text = CONFIG + (
+        "      2: {meter: house, map: obis_plain}\n"
+        "      3: {meter: house, map: obis_plain, serial: X-77}\n"
+        "  - tcp: 5021\n    any: {meter: other, map: obis_plain}\n"
+    )
+    text = text.replace("listeners:", "  other: {source: simulator:honeywell}\nlisteners:")
+    assert [serials(unit) for unit in units_of(house, text)] == [
+        ("A1234567", 1_234_567),
+        ("234567-2", 1_001_234_567),
+        ("X-77", 77),
+        ("A1234567", 1_234_567),
+    ]
+
+
+def test_a_map_that_cannot_show_what_a_unit_gives_is_an_error_of_the_unit(house: House) -> None:
+    path = house.folder / "maps" / "mine.yaml"
+    third = "".join(f"      {n}: {{meter: house, map: obis_plain}}\n" for n in (2, 3))
+    for text, where, what in (
+        (unit_with("serial: ABC"), "8:10", "8:28: serial 'ABC' has no digit, and this map needs a"),
+        (unit_with("base: 65530"), "8:10", "7:15: 4 registers from 65534 pass the last, 65535"),
+        (CONFIG + third, "10:10", "8:28: one meter as 3 meters with numbers: give each its 's"),
+    ):
+        with pytest.raises(ConfigError) as problem:
+            units_of(house, text)
+        said = f"{house.path}:{where}: map mine cannot be shown so: {path}:{what}"
+        assert str(problem.value).startswith(said)
+
+
+def test_a_map_with_an_error_of_its_own_is_no_error_of_the_unit(house: House) -> None:
+    (house.folder / "maps").mkdir()
+    path = house.folder / "maps" / "mine.yaml"
+    path.write_text(TINY_MAP.replace("uint16", "unit16"))
+    error = house.error("maps: maps\n" + unit_with("base: 65535").replace("obis_plain", "mine"))
+    assert str(error).startswith(f"{path}:4:34: unknown type 'unit16'")
+
+
+# --- ways to be reached ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", ["tcp", "rtu_over_tcp", "udp"])
+def test_a_listener_is_reached_in_one_of_these_ways(house: House, transport: str) -> None:
+    (listener,) = house.read(changed("tcp:", f"{transport}:")).listeners
+    assert listener.transport is Transport(transport)
+    assert (listener.host, listener.port, listener.line) == ("127.0.0.1", 5020, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("", SerialLine(9600, "N", 1)),
+        ("baud: 19200", SerialLine(19200, "N", 1)),
+        ("parity: even\n    baud: 115200", SerialLine(115200, "E", 1)),
+        ("parity: odd\n    stop_bits: 2", SerialLine(9600, "O", 2)),
+        ("parity: none", SerialLine()),
+        ("parity: E", SerialLine(parity="E")),
+        ("parity: N\n    stop_bits: 2", SerialLine(stop_bits=2)),
+    ],
+)
+def test_a_serial_line_has_a_device_and_how_it_is_set(
+    house: House, words: str, line: SerialLine
+) -> None:
+    (listener,) = house.read(line_with(words) if words else LINE + UNITS).listeners
+    assert listener.transport is Transport.SERIAL
+    assert (listener.host, listener.port, listener.line) == ("/dev/ttyS0", 0, line)
+
+
+def test_tcp_and_udp_may_have_the_same_port_and_listeners_any_number_of_free_ones(
+    house: House,
+) -> None:
+    unit = "any: {meter: house, map: obis_plain}"
+    text = f"{CONFIG}  - udp: 5020\n    {unit}\n" + 2 * f"  - tcp: 127.0.0.1:0\n    {unit}\n"
+    assert [each.port for each in house.read(text).listeners] == [5020, 5020, 0, 0]
+
+
 def test_state_is_looked_for_where_the_config_stands(house: House) -> None:
     assert house.read(f"state: seen.json\n{CONFIG}").state == house.folder / "seen.json"
     assert house.read(f"state: /var/lib/x.json\n{CONFIG}").state == Path("/var/lib/x.json")
@@ -306,8 +502,8 @@ def test_a_map_of_the_users_folder_goes_before_a_shipped_one(house: House) -> No
     (house.folder / "maps" / "obis_plain.yaml").write_text(TINY_MAP)
     config = house.read(f"maps: maps\n{CONFIG}")
     assert config.maps_folder == house.folder / "maps"
-    assert config.listeners[0].units[1].register_map.title == "Mine"
-    assert house.read(CONFIG).listeners[0].units[1].register_map.title == "Plain OBIS table"
+    assert config.listeners[0].units[1].register_map.written.name == "Mine"
+    assert house.read(CONFIG).listeners[0].units[1].register_map.written.name == "Plain OBIS table"
 
 
 def test_a_maps_folder_may_be_anywhere(
@@ -316,7 +512,7 @@ def test_a_maps_folder_may_be_anywhere(
     elsewhere = tmp_path_factory.mktemp("maps")
     (elsewhere / "mine.yaml").write_text(TINY_MAP)
     text = f"maps: {elsewhere}\n" + changed("obis_plain", "mine")
-    assert house.read(text).listeners[0].units[1].register_map.title == "Mine"
+    assert house.read(text).listeners[0].units[1].register_map.written.name == "Mine"
 
 
 def test_a_missing_maps_folder_is_named(house: House) -> None:
@@ -356,7 +552,8 @@ MISTAKES = {
     ),
     "a word that is like no other": (
         changed("source:", "xyz:"),
-        "3:5: unknown word 'xyz'; known are source, key, auth_key, hold, connection, layout",
+        "3:5: unknown word 'xyz'; known are source, key, auth_key, hold, connection, layout,"
+        " frequency, phases",
     ),
     "a word twice": (
         changed("    units:", "    tcp: 5021\n    units:"),
@@ -390,7 +587,7 @@ MISTAKES = {
     ),
     "a listener without an address": (
         changed("tcp: 127.0.0.1:5020\n    ", ""),
-        "5:5: 'tcp' is missing here",
+        "5:5: a listener has one of tcp, rtu_over_tcp, udp, serial",
     ),
     "a listener without units": (
         CONFIG[: CONFIG.index("    units")],
@@ -503,7 +700,171 @@ MISTAKES = {
         meter_with("connection: -63A"),
         "4:17: '-63A' is no current; one looks like 63A",
     ),
+    "a connection of thousands of digits": (
+        meter_with("connection: 1234567A"),
+        "4:17: '1234567A' is no current; one looks like 63A",
+    ),
+    # frequency, phases
+    "a frequency of nothing": (
+        meter_with("frequency: 0Hz"),
+        "4:16: '0Hz' is no frequency; one looks like 50Hz",
+    ),
+    "a frequency in seconds": (
+        meter_with("frequency: 20ms"),
+        "4:16: '20ms' is no frequency; one looks like 50Hz",
+    ),
+    "two phases": (
+        meter_with("phases: [L1, L2]"),
+        "4:13: phases are L1, L2 and L3, each once, as in [L2, L3, L1]",
+    ),
+    "a phase twice": (
+        meter_with("phases: [L1, L2, L2]"),
+        "4:13: phases are L1, L2 and L3, each once, as in [L2, L3, L1]",
+    ),
+    "a phase that is none": (
+        meter_with("phases: [L1, L2, N]"),
+        "4:13: phases are L1, L2 and L3, each once, as in [L2, L3, L1]",
+    ),
+    "phases that are no list": (
+        meter_with("phases: L2 L3 L1"),
+        "4:13: expected a list, found one value",
+    ),
+    # units
+    "a typo in what a unit gives": (
+        unit_with("bas: 40000"),
+        "7:42: unknown word 'bas', did you mean 'base'?",
+    ),
+    "a base that is too high": (
+        unit_with("base: 65536"),
+        "7:48: 65536 is not between 0 and 65535",
+    ),
+    "a base that is no number": (unit_with("base: SunS"), "7:48: 'SunS' is no whole number"),
+    "an empty serial": (
+        unit_with("serial: ''"),
+        "7:50: a serial number has ASCII characters that can be seen",
+    ),
+    "a serial with an umlaut": (
+        unit_with("serial: Zähler"),
+        "7:50: a serial number has ASCII characters that can be seen",
+    ),
+    "a serial of two lines": (
+        unit_with('serial: "a\\nb"'),
+        "7:50: a serial number has ASCII characters that can be seen",
+    ),
+    "a rated power in A": (
+        unit_with("rated_power: 63A"),
+        "7:55: '63A' is no power; one looks like 10kW",
+    ),
+    "a rated power of nothing": (
+        unit_with("rated_power: 0"),
+        "7:55: '0' is no power; one looks like 10kW",
+    ),
+    "a rated power below 0": (
+        unit_with("rated_power: -5kW"),
+        "7:55: '-5kW' is no power; one looks like 10kW",
+    ),
+    # adjust
+    "an adjustment of what follows from others": (
+        unit_with("adjust: {active_power_l1: {offset: 1}}"),
+        "7:51: unknown adjustable quantity 'active_power_l1', did you mean 'active_power_total'?",
+    ),
+    "a typo in an adjustment": (
+        unit_with("adjust: {active_power_total: {ofset: 1}}"),
+        "7:72: unknown word 'ofset', did you mean 'offset'?",
+    ),
+    "an adjustment of nothing": (
+        unit_with("adjust: {active_power_total: {}}"),
+        "7:71: an adjustment has a 'factor' or an 'offset'",
+    ),
+    "an adjustment that is no mapping": (
+        unit_with("adjust: {active_power_total: 50}"),
+        "7:71: expected 'word: value' lines, found one value",
+    ),
+    "an adjustment that is no number": (
+        unit_with("adjust: {active_power_total: {offset: 50W}}"),
+        "7:80: '50W' is no number",
+    ),
+    "the same adjusted twice": (
+        unit_with("adjust: {voltage_l1: {factor: 2}, voltage_l1: {factor: 3}}"),
+        "7:76: 'voltage_l1' comes twice",
+    ),
+    **{
+        f"a factor or offset of {how}": (
+            unit_with(f"adjust: {{voltage_l1: {{{how}}}}}"),
+            "7:63: a factor is above 0 and at most 1000000, an offset at most 1000000000000",
+        )
+        for how in (
+            *("factor: 0", "factor: -1", "factor: nan", "factor: inf", "factor: 1e300"),
+            *("offset: nan", "offset: inf", "offset: -1e13"),
+        )
+    },
     # listeners
+    "two ways to be reached": (
+        changed("tcp: 127.0.0.1:5020", "tcp: 127.0.0.1:5020\n    udp: 127.0.0.1:5020"),
+        "5:5: a listener has one of tcp, rtu_over_tcp, udp, serial",
+    ),
+    "a way that there is not": (
+        changed("tcp:", "rtu:"),
+        "5:5: unknown word 'rtu'; known are tcp, rtu_over_tcp, udp, serial, baud, parity,"
+        " stop_bits, allow, units, any",
+    ),
+    "a typo in a way": (
+        changed("tcp:", "rtu_over_tpc:"),
+        "5:5: unknown word 'rtu_over_tpc', did you mean 'rtu_over_tcp'?",
+    ),
+    "a port of RTU over TCP that is too high": (
+        changed("tcp: 127.0.0.1:5020", "rtu_over_tcp: 127.0.0.1:65536"),
+        "5:19: '127.0.0.1:65536' is no address; one looks like 0.0.0.0:502",
+    ),
+    "a UDP address without a port": (
+        changed("tcp: 127.0.0.1:5020", "udp: 127.0.0.1"),
+        "5:10: '127.0.0.1' is no address; one looks like 0.0.0.0:502",
+    ),
+    "a device that is none": (
+        changed("tcp: 127.0.0.1:5020", "serial: ttyUSB0"),
+        "5:13: 'ttyUSB0' is no device; one looks like /dev/serial/by-id/…",
+    ),
+    "a serial line that is an address": (
+        changed("tcp: 127.0.0.1:5020", "serial: 127.0.0.1:5020"),
+        "5:13: '127.0.0.1:5020' is no device; one looks like /dev/serial/by-id/…",
+    ),
+    "networks on a serial line": (
+        line_with("allow: [10.0.0.0/8]"),
+        "6:12: 'allow' means nothing to a serial listener",
+    ),
+    "every id of a serial line": (
+        line_with("any: {meter: house, map: obis_plain}"),
+        "6:10: others may answer on a serial line: name the unit ids",
+    ),
+    "a baud rate that is none": (
+        line_with("baud: 9601"),
+        "6:11: unknown baud rate '9601', did you mean '9600'?",
+    ),
+    "a parity that is none": (
+        line_with("parity: evn"),
+        "6:13: unknown parity 'evn', did you mean 'even'?",
+    ),
+    "a parity of marks": (
+        line_with("parity: mark"),
+        "6:13: unknown parity 'mark'; known are none, even, odd, N, E, O",
+    ),
+    "three stop bits": (line_with("stop_bits: 3"), "6:16: 3 is not between 1 and 2"),
+    **{
+        f"{word} of {transport}": (
+            changed("tcp: 127.0.0.1:5020", f"{transport}: 127.0.0.1:5020\n    {word}: {value}"),
+            f"6:{7 + len(word)}: {word!r} means nothing to a {transport} listener",
+        )
+        for transport in ("tcp", "rtu_over_tcp", "udp")
+        for word, value in (("baud", "9600"), ("parity", "none"), ("stop_bits", "1"))
+    },
+    "a port for TCP and RTU over TCP": (
+        CONFIG + "  - rtu_over_tcp: 5020\n    any: {meter: house, map: obis_plain}\n",
+        "8:5: 127.0.0.1:5020 comes twice",
+    ),
+    "a serial line twice": (
+        line_with("baud: 9600") + LINE.partition("listeners:\n")[2] + UNITS,
+        "9:5: /dev/ttyS0 comes twice",
+    ),
     "an address without a port": (
         changed("127.0.0.1:5020", "127.0.0.1"),
         "5:10: '127.0.0.1' is no address; one looks like 0.0.0.0:502",

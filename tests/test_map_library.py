@@ -24,8 +24,8 @@ def test_the_shipped_maps_are_found_by_their_names() -> None:
 def test_every_shipped_map_loads(name: str) -> None:
     loaded = map_library.load(name, None)
     assert isinstance(loaded, RegisterMap)
-    assert loaded.title
-    assert loaded.sources
+    assert loaded.written.name
+    assert loaded.written.sources
 
 
 def test_the_shipped_maps_do_not_depend_on_where_one_stands(
@@ -40,13 +40,13 @@ def test_a_users_map_stands_beside_the_shipped_ones(tmp_path: Path) -> None:
     found = map_library.find(tmp_path)
     assert found["mine"] == tmp_path / "mine.yaml"
     assert set(found) == {*map_library.find(None), "mine"}
-    assert map_library.load("mine", tmp_path).title == "Mine"
+    assert map_library.load("mine", tmp_path).written.name == "Mine"
 
 
 def test_a_users_map_hides_a_shipped_one_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "obis_plain.yaml").write_text(TINY)
-    assert map_library.load("obis_plain", tmp_path).title == "Mine"
-    assert map_library.load("obis_plain", None).title == "Plain OBIS table"
+    assert map_library.load("obis_plain", tmp_path).written.name == "Mine"
+    assert map_library.load("obis_plain", None).written.name == "Plain OBIS table"
 
 
 def test_only_yaml_files_are_maps(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_only_yaml_files_are_maps(tmp_path: Path) -> None:
 def test_an_unknown_map_comes_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as problem:
         map_library.load("sunspec_231", None)
-    assert str(problem.value) == "unknown map 'sunspec_231', did you mean 'sunspec_213'?"
+    assert str(problem.value) == "unknown map 'sunspec_231', did you mean 'sunspec_214'?"
     (tmp_path / "mine.yaml").write_text(TINY)
     with pytest.raises(ConfigError, match=r"^unknown map 'mime', did you mean 'mine'\?$"):
         map_library.load("mime", tmp_path)

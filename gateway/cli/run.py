@@ -15,17 +15,21 @@ from pathlib import Path
 from gateway import __version__
 from gateway.cli.command import Commands, add_command, telegram_json
 from gateway.cli.streams import Output
-from gateway.config import Config, ListenerConfig, UnitConfig
+from gateway.config import Config, ListenerConfig, Transport, UnitConfig
 from gateway.endpoint import LOOPBACK, show_endpoint
 from gateway.meter import Meter
-from gateway.registers import RegisterMap, Table
-from gateway.registers.mapfile import Register
+from gateway.registers import Register, RegisterMap, Table
 from gateway.service import Bound, Service
 from gateway.telegram import Telegram
 
 log = logging.getLogger("gateway")
 
 # How mbpoll and FieldTalk's modpoll name a type, and what makes them take its high word first.
+PROTOCOLS = {
+    Transport.TCP: "Modbus TCP",
+    Transport.RTU_OVER_TCP: "Modbus RTU over TCP",
+    Transport.UDP: "Modbus UDP",
+}
 POLL_TYPES: Mapping[str, tuple[str, str, str]] = {
     "int16": ("", "", ""),
     "uint16": ("", "", ""),
@@ -177,6 +181,7 @@ class _Json:
         for each in bound:
             _event(
                 "listener",
+                transport=each.config.transport,
                 host=each.config.host,
                 port=each.port,
                 units={
@@ -237,14 +242,21 @@ def _units(bound: Bound) -> dict[str, UnitConfig]:
 
 def _listener_lines(bound: Bound) -> list[str]:
     config = bound.config
-    where = show_endpoint(config.host, bound.port or config.port)
-    if bound.port is None:
-        return [f"listener {where}: waiting for the address"]
-    lines = [f"listener {where}, Modbus TCP"]
     units = _units(bound)
+    if config.line is not None:
+        where = config.host
+        line = config.line
+        lines = [f"listener {where}, Modbus RTU, {line.baud} 8{line.parity}{line.stop_bits}"]
+    else:
+        where = show_endpoint(config.host, bound.port or config.port)
+        if bound.port is None:
+            return [f"listener {where}: waiting for the address"]
+        lines = [f"listener {where}, {PROTOCOLS[config.transport]}"]
     for unit_id, unit in units.items():
-        title = unit.register_map.title
+        title = unit.register_map.written.name
         lines.append(f"  unit {unit_id}: meter {unit.meter} as {unit.map_name}, {title}")
+    if bound.port is None or config.transport is not Transport.TCP:
+        return lines
     unit_id, unit = next(iter(units.items()))
     asked = 1 if unit_id == "any" else int(unit_id)
     return lines + poll_lines(_reachable(config), bound.port, asked, unit.register_map)
@@ -265,7 +277,7 @@ def poll_lines(host: str, port: int, unit_id: int, register_map: RegisterMap) ->
     if register is None or register.type is None:
         return []
     kind, mbpoll_order, modpoll_order = POLL_TYPES[register.type.name]
-    if register_map.word_order == "little":
+    if register_map.written.word_order == "little":
         mbpoll_order = modpoll_order = ""
     table = 4 if Table.HOLDING in register.tables else 3
     start = f"-m tcp -a {unit_id} -p {port} -t {table}{kind}"

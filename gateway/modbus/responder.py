@@ -8,12 +8,15 @@ import struct
 from collections.abc import Mapping
 from typing import Protocol
 
-from gateway.registers import ExceptionCode, Image, RegisterMap, Stale, Table
-from gateway.snapshot import Freshness, Snapshot
+from gateway.modbus.identification import identification, server_id
+from gateway.registers import ExceptionCode, Identity, Image, RegisterMap, Stale, Table
+from gateway.snapshot import Adjustment, Freshness, Snapshot
 from gateway.snapshot.freshness import State
 
 READS: Mapping[int, Table] = {0x03: Table.HOLDING, 0x04: Table.INPUT}  # MAP 6.3, 6.4
 READ_REQUEST = struct.Struct(">BHH")
+WRITE_MANY_REQUEST = struct.Struct(">BHHB")  # MAP 6.12
+MAX_WRITE_REGISTERS = 123
 EXCEPTION_BIT = 0x80  # MAP 7
 
 # MBAP header, MG 3.1.3: transaction, protocol (0), length from the unit id on, unit id.
@@ -36,11 +39,17 @@ class Served(Protocol):
 
 
 class Unit:
-    """One meter seen through one map. It decides what may be said when the meter is silent."""
+    """One meter seen through one map, with what the user adjusts.
 
-    def __init__(self, register_map: RegisterMap, meter: Served) -> None:
+    It decides what may be said when the meter is silent.
+    """
+
+    def __init__(
+        self, register_map: RegisterMap, meter: Served, adjustment: Adjustment | None = None
+    ) -> None:
         self._map = register_map
         self._meter = meter
+        self._adjustment = adjustment
         self._rendered: tuple[Snapshot | None, Image] = (None, register_map.render(None))
         self._blank = self._rendered[1]
 
@@ -58,19 +67,42 @@ class Unit:
         image = self._image()
         freshness = self._meter.freshness
         if freshness.state(now) is not State.LIVE and layout.is_measured(word, count):
-            if self._map.stale is Stale.SILENT:
+            if self._map.written.stale is Stale.SILENT:
                 return None
-            if self._map.stale is Stale.EXCEPTION:
+            if self._map.written.stale is Stale.EXCEPTION:
                 return ExceptionCode.TARGET_FAILED_TO_RESPOND
             image = self._blank
         octets = image.octets[2 * word : 2 * (word + count)]
         return self._map.with_age(octets, word, freshness.age_s(now))
 
+    @property
+    def takes_writes(self) -> bool:
+        """Tell whether the emulated meter takes any."""
+        return bool(self._map.written.ignored_writes)
+
+    def ignores_write(self, address: int, count: int) -> bool:
+        """Tell whether the emulated meter takes a write there; nothing is ever changed by it."""
+        ranges = self._map.written.ignored_writes
+        return any(first <= address and address + count <= last + 1 for first, last in ranges)
+
+    @property
+    def identity(self) -> Identity | None:
+        """What the emulated meter says of itself (function 43/14); None: it does not."""
+        return self._map.written.identity
+
+    @property
+    def server_id(self) -> str | None:
+        """What it answers to function 17; None: it does not."""
+        return self._map.written.server_id
+
     def _image(self) -> Image:
         """Return the image of the meter's present snapshot, rendered when first asked for."""
         snapshot = self._meter.snapshot
         if self._rendered[0] is not snapshot:
-            self._rendered = (snapshot, self._map.render(snapshot))
+            shown = snapshot
+            if snapshot is not None and self._adjustment is not None:
+                shown = self._adjustment.of(snapshot)
+            self._rendered = (snapshot, self._map.render(shown))
         return self._rendered[1]
 
 
@@ -80,6 +112,10 @@ class Responder:
     def __init__(self, units: Mapping[int, Unit], any_unit: Unit | None = None) -> None:
         self._units = units
         self._any_unit = any_unit
+
+    def serves(self, unit: int) -> bool:
+        """Tell whether there is such a unit; on a bus every other one is somebody else's."""
+        return unit in self._units or self._any_unit is not None
 
     def answer(self, unit: int, pdu: bytes, now: float) -> bytes | None:
         """Return the reply PDU to a request PDU; None: silence.
@@ -95,7 +131,8 @@ class Responder:
             return _exception(function, ExceptionCode.TARGET_FAILED_TO_RESPOND)
         table = READS.get(function)
         if table is None:
-            return _exception(function, ExceptionCode.ILLEGAL_FUNCTION)
+            reply = _other(served, pdu)
+            return _exception(function, reply) if isinstance(reply, ExceptionCode) else reply
         if len(pdu) != READ_REQUEST.size:
             return _exception(function, ExceptionCode.ILLEGAL_DATA_VALUE)
         _, address, count = READ_REQUEST.unpack(pdu)
@@ -105,6 +142,34 @@ class Responder:
         if isinstance(words, ExceptionCode):
             return _exception(function, words)
         return bytes((function, len(words))) + words
+
+
+def _other(served: Unit, pdu: bytes) -> bytes | ExceptionCode:
+    """Answer what is no read: writes that the meter ignores, and who it says it is."""
+    match pdu[0]:
+        case 0x06 | 0x10 if served.takes_writes:
+            return _written(served, pdu)
+        case 0x11 if served.server_id is not None:
+            return server_id(pdu, served.server_id)
+        case 0x2B if served.identity is not None:
+            return identification(pdu, served.identity)
+    return ExceptionCode.ILLEGAL_FUNCTION
+
+
+def _written(served: Unit, pdu: bytes) -> bytes | ExceptionCode:
+    """Acknowledge a write (MAP 6.6, 6.12) that changes nothing."""
+    count = 1
+    if pdu[0] == 0x10 and len(pdu) >= WRITE_MANY_REQUEST.size:
+        _, _, count, size = WRITE_MANY_REQUEST.unpack_from(pdu)
+        length = WRITE_MANY_REQUEST.size + size
+        is_sound = 1 <= count <= MAX_WRITE_REGISTERS and size == 2 * count and len(pdu) == length
+    else:
+        is_sound = pdu[0] == 0x06 and len(pdu) == READ_REQUEST.size
+    if not is_sound:
+        return ExceptionCode.ILLEGAL_DATA_VALUE
+    if not served.ignores_write(int.from_bytes(pdu[1:3], "big"), count):
+        return ExceptionCode.ILLEGAL_FUNCTION
+    return pdu[: READ_REQUEST.size]
 
 
 class Conversation:

@@ -1,27 +1,35 @@
-"""Modbus TCP listeners: pymodbus listens and accepts, the responder answers.
+"""Modbus listeners over TCP and on a serial line: pymodbus listens, the responder answers.
 
-The only file that knows pymodbus' server. Its own request handler loses pipelined requests and
-answers wrong counts wrongly (3.16.1), so a connection here is a plain asyncio protocol.
+The only file that knows pymodbus' server, and it takes of it only what opens sockets and ports. Its
+request handler and its RTU framer (3.16.1) lose pipelined requests and the request behind a byte of
+noise or behind an unknown function, answer wrong counts wrongly, and on a bus answer unit ids of
+others and broadcasts. So a connection here is a plain asyncio protocol, and `rtu` does the framing.
+Its serial server does not open a lost port again either; `SerialListener` does.
 """
 
 import asyncio
+import errno
 import logging
+import termios
 import time
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import cast
 
-from pymodbus.server import ModbusTcpServer
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from gateway.modbus.access import Access, Network
 from gateway.modbus.responder import Conversation, Responder
+from gateway.modbus.rtu import SILENCE_S, RtuConversation, gap_s
+from gateway.sources.serial_port import cause_of, errno_of
 
 log = logging.getLogger(__name__)
 
 READ_BYTES = 4096  # some 300 requests in one segment
-MAX_SAID = 1000  # different complaints that are remembered, so that each is said once
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 5.0  # some inverters bear a silent meter for 10 s only
+MAX_UNSENT = 8  # replies that wait for a serial line which takes nothing
 
-Network = IPv4Network | IPv6Network
 # pymodbus wants a datastore of its own; no request ever reaches it.
 _NO_DATASTORE = SimDevice(0, simdata=[SimData(0, datatype=DataType.REGISTERS, values=0)])
 
@@ -36,8 +44,7 @@ class Listener(ModbusTcpServer):
         self.responder = responder
         self.connections: set[Connection] = set()
         self.buffer = bytearray(READ_BYTES)
-        self._allow = allow
-        self._said: set[str] = set()
+        self.access = Access(allow)
 
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
@@ -53,27 +60,24 @@ class Listener(ModbusTcpServer):
         for connection in list(self.connections):
             connection.close()
 
-    def admits(self, host: str) -> bool:
-        """Tell whether a client at `host` may connect; say so once if it may not."""
-        # A client of a dual-stack socket shows its IPv4 address as ::ffff:a.b.c.d.
-        address = ip_address(host)
-        address = getattr(address, "ipv4_mapped", None) or address
-        if not self._allow or any(address in network for network in self._allow):
-            return True
-        self.say_once(f"{address} may not connect: 'allow' does not name it")
-        return False
-
-    def say_once(self, text: str) -> None:
-        """Log what a client does wrong, without letting it fill the log."""
-        if text not in self._said:
-            if len(self._said) >= MAX_SAID:
-                self._said.clear()
-            self._said.add(text)
-            log.warning("%s", text)
-
     def handle_new_connection(self) -> "Connection":  # type: ignore[override]
         """Give pymodbus' listening socket our own connections."""
         return Connection(self)
+
+    def converse(self) -> Conversation | RtuConversation:
+        """Start a connection's conversation."""
+        return Conversation(self.responder)
+
+
+class RtuOverTcpListener(Listener):
+    """RTU frames over TCP, as a transparent converter of an RS485 line carries them.
+
+    As on the line, other unit ids are not answered.
+    """
+
+    def converse(self) -> RtuConversation:
+        """Start a connection's conversation."""
+        return RtuConversation(self.responder)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -86,7 +90,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._conversation = Conversation(listener.responder)
+        self._conversation = listener.converse()
         self._transport: asyncio.Transport
         self._host = ""
 
@@ -94,7 +98,7 @@ class Connection(asyncio.BufferedProtocol):
         """Admit the client or send it away."""
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")  # None: the client is gone already
-        if peer is None or not self._listener.admits(peer[0]):
+        if peer is None or not self._listener.access.admits(peer[0]):
             self._transport.abort()
             return
         self._host = peer[0]
@@ -111,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
         if replies:
             self._transport.write(replies)
         if self._conversation.is_broken:
-            self._listener.say_once(f"{self._host} does not speak Modbus TCP, closed")
+            self._listener.access.say_once(f"{self._host} does not speak Modbus TCP, closed")
             self._transport.close()
 
     def pause_writing(self) -> None:
@@ -132,3 +136,159 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self._transport.close()
+
+
+class SerialListener(ModbusSerialServer):
+    """Modbus RTU on a serial line, opened again whenever it was lost.
+
+    `parity` is N, E or O. A reply starts `reply_after_s` after the last byte of its request came;
+    None: after the silence that must part two frames at this baud rate, so that the client's
+    adapter has let go of the line.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        responder: Responder,
+        *,
+        baud: int = 9600,
+        parity: str = "N",
+        stop_bits: int = 1,
+        reply_after_s: float | None = None,
+    ) -> None:
+        super().__init__(
+            _NO_DATASTORE, port=device, baudrate=baud, parity=parity, stopbits=stop_bits
+        )
+        self.responder = responder
+        self.gap_s = gap_s(baud, 9 + (parity != "N") + stop_bits)  # a start bit, 8 data bits
+        self.reply_after_s = self.gap_s if reply_after_s is None else reply_after_s
+        self._device = device
+        self._setting = f"{baud} baud 8{parity}{stop_bits}"
+        self._line: Line | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._causes: set[str] = set()  # why it was not open, said since bytes last came
+        self._is_open_said = False
+
+    async def start(self) -> str:
+        """Open the line; return its device. One that cannot be opened now is tried again."""
+        tried = asyncio.Event()
+        self._keeper = asyncio.create_task(self._keep_open(tried))
+        self._keeper.add_done_callback(lambda _: tried.set())
+        await tried.wait()
+        return self._device
+
+    def stop(self) -> None:
+        """Close the line."""
+        if self._keeper:
+            self._keeper.cancel()
+        if self._line:
+            self._line.close()
+
+    def bytes_came(self) -> None:
+        """Take the line for a good one: what goes wrong from now on is news."""
+        self._causes.clear()
+
+    def handle_new_connection(self) -> "Line":  # type: ignore[override]
+        """Give pymodbus' serial port our own connection."""
+        return Line(self)
+
+    async def _keep_open(self, tried: asyncio.Event) -> None:
+        """Open the line again and again, with growing pauses; `tried` is set after the first."""
+        pause_s = FIRST_RETRY_S
+        try:
+            while True:
+                try:
+                    line = await self._open()
+                # termios.error is no OSError.
+                except (OSError, ValueError, OverflowError, termios.error) as problem:
+                    self._say(self._why_not(problem))
+                else:
+                    self._say_open()
+                    tried.set()
+                    why = await line.lost
+                    self._say(f"{self._device} is gone ({why or 'closed'}): check the cable")
+                    if line.was_used:
+                        pause_s = FIRST_RETRY_S
+                tried.set()
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+        finally:
+            if self._line:
+                self._line.close()
+
+    async def _open(self) -> "Line":
+        # Not `listen`: that one hides the OSError.
+        _, line = await self.call_create()
+        self._line = cast(Line, line)
+        await self._line.made
+        return self._line
+
+    def _why_not(self, problem: Exception) -> str:
+        number = errno_of(problem)
+        if number == errno.EINVAL:
+            return f"{self._device} refuses {self._setting}: its driver knows no such setting"
+        return cause_of(self._device, number, str(problem))
+
+    def _say(self, cause: str) -> None:
+        if cause not in self._causes:
+            self._causes.add(cause)
+            self._is_open_said = False
+            log.warning("%s; trying again", cause)
+
+    def _say_open(self) -> None:
+        if not self._is_open_said:
+            log.warning("serial line %s, %s is open", self._device, self._setting)
+        self._is_open_said = True
+
+
+class Line(asyncio.Protocol):
+    """A serial line from its opening to its loss."""
+
+    def __init__(self, listener: SerialListener) -> None:
+        loop = asyncio.get_running_loop()
+        self.made: asyncio.Future[None] = loop.create_future()
+        self.lost: asyncio.Future[Exception | None] = loop.create_future()
+        self.was_used = False
+        self._loop = loop
+        self._listener = listener
+        self._conversation = RtuConversation(listener.responder, max(SILENCE_S, listener.gap_s))
+        self._transport: asyncio.Transport | None = None
+        self._is_closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be open."""
+        self._transport = cast(asyncio.Transport, transport)
+        if self._is_closed:
+            self.close()
+        elif not self.made.done():
+            self.made.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what is complete."""
+        self.was_used = True
+        self._listener.bytes_came()
+        replies = self._conversation.receive(data, time.monotonic())
+        if not replies:
+            return
+        if self._listener.reply_after_s:
+            self._loop.call_later(self._listener.reply_after_s, self._send, replies)
+        else:
+            self._send(replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell that the line is gone, and why."""
+        self._transport = None
+        if not self.lost.done():
+            self.lost.set_result(exc)
+
+    def close(self) -> None:
+        """Close the port; what was not sent by now is not sent."""
+        self._is_closed = True
+        if self._transport:
+            self._transport.close()
+        self._transport = None
+
+    def _send(self, replies: bytes) -> None:
+        # pymodbus' transport never asks to pause, and keeps what the port does not take.
+        if self._transport and self._transport.get_write_buffer_size() < MAX_UNSENT:
+            self._transport.write(replies)

@@ -6,7 +6,7 @@ Not-available patterns and usable ranges: SunSpec Information Model Overview 120
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from types import MappingProxyType
 
@@ -48,6 +48,19 @@ class RegisterType:
             scaled = _scaled_exactly(number, exponent)
         within = max(self.lowest, min(self.highest, scaled))
         return self.packer.pack(within if self.is_float else round(within))
+
+    def holds(self, number: int | float, exponent: int = 0) -> bool:
+        """Tell whether a measured value in units of 10^exponent does not saturate."""
+        return self.lowest <= number * 10.0**-exponent <= self.highest
+
+    def apart_from(self, missing: bytes) -> "RegisterType":
+        """Return the type in which a value that saturates does not show `missing` either."""
+        pattern = self.packer.unpack(missing)[0]
+        if pattern and pattern == self.highest:
+            return replace(self, highest=self.highest - 1)
+        if pattern and pattern == self.lowest:
+            return replace(self, lowest=self.lowest + 1)
+        return self
 
     def encode_constant(self, number: int | float) -> bytes:
         """Return a map's constant as it is; ValueError if the type cannot hold it."""
@@ -110,7 +123,8 @@ TYPES: Mapping[str, RegisterType] = MappingProxyType(
         )
     }
 )
-STRING = "string"
+STRING = "string"  # two characters a register
+CHARS = "chars"  # one character a register, in its low byte
 
 # What a map may write as `unit`: the catalogue's unit that it is a multiple of, and the power.
 UNITS: Mapping[str, tuple[str, int]] = MappingProxyType(
@@ -119,13 +133,19 @@ UNITS: Mapping[str, tuple[str, int]] = MappingProxyType(
         for unit in ("V", "A", "W", "VA", "var", "Wh", "VAh", "varh", "Hz", "s", "Ah", "deg")
         for prefix, exponent in (("", 0), ("k", 3), ("m", -3), ("M", 6))
     }
-    | {"%": ("", -2)}
+    | {"%": ("", -2), "": ("", 0)}
 )
 
 
 def encode_text(text: str, words: int) -> bytes:
     """Return ASCII, two characters a register, cut off or padded with NUL to `words`."""
     return text.encode("ascii", "replace")[: 2 * words].ljust(2 * words, b"\0")
+
+
+def encode_chars(text: str, words: int) -> bytes:
+    """Return ASCII, one character a register, cut off or padded with NUL to `words`."""
+    octets = text.encode("ascii", "replace")[:words].ljust(words, b"\0")
+    return b"".join(bytes((0, octet)) for octet in octets)
 
 
 def order_words(octets: bytes, *, little: bool) -> bytes:

@@ -18,16 +18,23 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = Mappi
         ast.Sub: operator.sub,
         ast.Mult: operator.mul,
         ast.Div: operator.truediv,
+        ast.FloorDiv: operator.floordiv,
+        ast.Mod: operator.mod,
     }
 )
+_FUNCTIONS: Mapping[str, Callable[..., float]] = MappingProxyType(
+    {"abs": abs, "min": min, "max": max, "sign": lambda number: -1 if number < 0 else 1}
+)
+_OF_ONE = ("abs", "sign")
 MAX_CHARACTERS = 500
 
 
 def compile_expression(text: str) -> Callable[[Numbers], int | float | None]:
     """Return a function from numbers by quantity name to the result.
 
-    Allowed are quantity names, numbers, + - * / and parentheses; ValueError says what is not. The
-    result is None when a quantity is missing, or when there is none (division by zero).
+    Allowed are quantity names, numbers, + - * / // %, abs, min, max, sign (-1 below 0, else 1) and
+    parentheses; ValueError says what is not. The result is None when a quantity is missing, or when
+    there is none (division by zero).
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"an expression has at most {MAX_CHARACTERS} characters")
@@ -66,4 +73,13 @@ def _compile(node: ast.expr) -> _Term:
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             combine, first, second = _OPERATORS[type(op)], _compile(left), _compile(right)
             return lambda numbers: combine(first(numbers), second(numbers))
-    raise ValueError("only quantities, numbers, + - * / and parentheses are allowed here")
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
+            if (len(args) == 1) != (name in _OF_ONE) or not args:
+                raise ValueError(
+                    f"{name} takes {'one value' if name in _OF_ONE else 'two or more'}"
+                )
+            function, terms = _FUNCTIONS[name], [_compile(arg) for arg in args]
+            return lambda numbers: function(*(term(numbers) for term in terms))
+    raise ValueError(
+        "only quantities, numbers, + - * / // %, abs, min, max, sign and parentheses are allowed"
+    )

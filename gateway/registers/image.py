@@ -39,16 +39,19 @@ class Layout:
 
     `spans` are sorted by address. `exact` holds the registers that answer only a read of just
     themselves: (table, address, count) → word. `measured` has one byte a word: 1 if it must not
-    be served once the meter is stale.
+    be served once the meter is stale. `max_read` registers are read at most at once; with `starts`
+    (one byte a word: 1 if a value begins there) only whole values are.
     """
 
     spans: Mapping[Table, Sequence[Span]]
     exact: Mapping[tuple[Table, int, int], int]
     measured: bytes
+    max_read: int = MAX_READ_REGISTERS
+    starts: bytes | None = None
 
     def locate(self, table: Table, address: int, count: int) -> int | ExceptionCode:
         """Return the word at which `count` registers from `address` lie."""
-        if not 1 <= count <= MAX_READ_REGISTERS:
+        if not 1 <= count <= self.max_read:
             return ExceptionCode.ILLEGAL_DATA_VALUE
         if (word := self.exact.get((table, address, count))) is not None:
             return word
@@ -56,7 +59,10 @@ class Layout:
         index = bisect_right(spans, address, key=lambda span: span.first) - 1
         if index < 0 or address + count > spans[index].end:
             return ExceptionCode.ILLEGAL_DATA_ADDRESS
-        return spans[index].word + address - spans[index].first
+        word = spans[index].word + address - spans[index].first
+        if self.starts is not None and 0 in self.starts[word : word + count + 1 : count]:
+            return ExceptionCode.ILLEGAL_DATA_ADDRESS  # a value would be cut
+        return word
 
     def is_measured(self, word: int, count: int) -> bool:
         """Tell whether any of `count` words from `word` ages with the meter."""

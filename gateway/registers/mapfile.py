@@ -1,45 +1,56 @@
 """A register map's YAML → its registers; errors with file:line:column and the nearest word."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.located import Located, load
-from gateway.registers import codec
-from gateway.registers.codec import STRING, TYPES, RegisterType
-from gateway.registers.expression import Numbers, compile_expression
-from gateway.registers.image import Table
-from gateway.snapshot import QUANTITIES
-from gateway.snapshot.quantities import AGE, TEXTS
+from gateway.registers.codec import TYPES
+from gateway.registers.given import NOTHING_GIVEN, Given
+from gateway.registers.image import MAX_READ_REGISTERS, Table
+from gateway.registers.register import (
+    MAX_ADDRESS,
+    REGISTER_WORDS,
+    WORD_ORDERS,
+    Register,
+    Setting,
+    constant,
+    extent,
+    own_tables,
+    parse_register,
+    scale_factors,
+)
 
-MAP_WORDS = (
-    "name",
+# What a map inherits with `like`, and what it always says itself.
+INHERITED_WORDS = (
+    "base",
     "tables",
     "word_order",
-    "zero_ranges",
-    "stale",
-    "registers",
-    "sources",
-    "notes",
-)
-CONTENT_WORDS = ("quantity", "value", "text", "expression")
-REGISTER_WORDS = (
-    "address",
-    *CONTENT_WORDS,
-    "type",
-    "length",
-    "unit",
-    "scale_register",
     "not_available",
-    "only_count",
-    "table",
+    "zero_ranges",
+    "filled_ranges",
+    "ignored_writes",
+    "whole_values",
+    "max_read",
+    "identity",
+    "server_id",
+    "stale",
+    "port",
+    "unit_ids",
+    "over",
+    "registers",
 )
-MAX_ADDRESS = 0xFFFF
-MAX_STRING_WORDS = 125
-_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+OWN_WORDS = ("name", "like", "without", "readers", "tested_with", "sources", "notes")
+MAP_WORDS = (*OWN_WORDS, *INHERITED_WORDS)
+IDENTITY_WORDS = ("vendor", "product", "revision")
+TRANSPORTS = ("tcp", "rtu", "rtu over tcp", "udp")
+MAX_IDENTITY_CHARACTERS = 60  # all three fit into one reply of 253 bytes
+MAX_ANCESTORS = 8
+DEFAULT_PORT = 502
 
-Scales = Mapping[tuple[Table, int], int]
+# From the name of another map, and the file that names it, to the other's text and file.
+Find = Callable[[str, str], tuple[str, str] | None]
+Range = tuple[int, int]
 
 
 class Stale(StrEnum):
@@ -51,269 +62,202 @@ class Stale(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Register:
-    """One line of a map.
+class Identity:
+    """What the meter says of itself when asked with function 43/14."""
 
-    `content` gives the bytes: constant ones, or those for numbers and texts by name.
-    `quantity` names what the register shows, if it is a single quantity. `exponent` is the power
-    of ten of the quantity's unit in which the register counts.
-    """
-
-    address: int
-    words: int
-    tables: frozenset[Table]
-    content: "bytes | Callable[[Numbers, Mapping[str, str]], bytes]"
-    type: RegisterType | None
-    quantity: str | None
-    exponent: int
-    is_measured: bool
-    only_count: bool
-    shows: str
-    unit: str
-    line: Located
-
-    @property
-    def end(self) -> int:
-        """The address behind the register's last word."""
-        return self.address + self.words
-
-    @property
-    def step(self) -> str:
-        """What a raw 1 means: "W", "0.01 A", "10 W", "kWh"."""
-        exponent = self.exponent - codec.UNITS.get(self.unit, ("", 0))[1]
-        return f"{10**exponent:g} {self.unit}".strip() if exponent else self.unit
+    vendor: str
+    product: str
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)
 class MapFile:
-    """A register map as it was written."""
+    """A register map as it was written.
+
+    Addresses are those on the wire. `filled` are ranges (first, last) without register, and the
+    word that they read. With `whole_values` a read may not cut a value.
+    """
 
     name: str
+    base: int
     tables: frozenset[Table]
-    zero_ranges: Sequence[tuple[int, int]]
-    stale: Stale
     word_order: str
+    filled: Sequence[tuple[int, int, int]]
+    ignored_writes: Sequence[Range]
+    whole_values: bool
+    max_read: int
+    identity: Identity | None
+    server_id: str | None
+    stale: Stale
+    port: int
+    unit_ids: Sequence[int]
+    over: Sequence[str]
+    readers: Sequence[str]
+    tested_with: Sequence[str]
     registers: Sequence[Register]
     sources: Sequence[str]
     notes: Sequence[str]
 
 
-def parse(text: str, file: str) -> MapFile:
-    """Read a register map; ConfigError names line, column and what is wrong."""
-    words = load(text, file).mapping(MAP_WORDS, required=("name", "tables", "registers"))
-    orders = ("big", "little")
-    order = words["word_order"].choice(orders, "word order") if "word_order" in words else "big"
+def parse(
+    text: str,
+    file: str,
+    given: Given = NOTHING_GIVEN,
+    find: Find = lambda _, __: None,
+) -> MapFile:
+    """Read a register map; ConfigError names line, column and what is wrong.
+
+    `find` returns the maps that it may be `like`.
+    """
+    words, lines = _inherited(load(text, file), find)
+    for word in ("name", "registers"):
+        if word not in words:
+            raise load(text, file).error(f"{word!r} is missing here")
     if not words["name"].text():
         raise words["name"].error("a map has a name")
-    tables = frozenset(_table(item) for item in words["tables"].items())
-    if not tables:
+    tables = _tables(words)
+    if "tables" in words and not words["tables"].items():
         raise words["tables"].error("a map serves at least one table: input, holding")
-    lines = words["registers"].items()
     if not lines:
         raise words["registers"].error("a map has at least one register")
-    scales = _scale_registers(lines, tables)
-    registers = [_register(line, tables, scales, little=order == "little") for line in lines]
+    base = words["base"].integer(0, MAX_ADDRESS) if "base" in words else 0
+    if given.base is not None:
+        base = given.base
+    setting = Setting(
+        base=base,
+        tables=tables,
+        word_order=_choice(words, "word_order", WORD_ORDERS, "word order", "big"),
+        missing=_missing(words),
+        given=given,
+    )
+    scales = scale_factors(lines, setting)
+    registers = [parse_register(line, setting, scales) for line in lines]
     _refuse_overlaps(registers)
-    stale = words["stale"].choice(list(Stale), "reaction") if "stale" in words else ""
+    most = MAX_READ_REGISTERS
     return MapFile(
         name=words["name"].text(),
-        tables=tables,
-        zero_ranges=[_zero_range(item) for item in _items(words, "zero_ranges")],
-        stale=Stale(stale or "exception"),
-        word_order=order,
+        base=base,
+        tables=setting.tables,
+        word_order=setting.word_order,
+        filled=_filled(words, base),
+        ignored_writes=[_range(item, base, 2)[:2] for item in _items(words, "ignored_writes")],
+        whole_values=_choice(words, "whole_values", ("true", "false"), "answer", "false") == "true",
+        max_read=words["max_read"].integer(1, most) if "max_read" in words else most,
+        identity=_identity(words["identity"]) if "identity" in words else None,
+        server_id=_short_text(words["server_id"], 200) if "server_id" in words else None,
+        stale=Stale(_choice(words, "stale", list(Stale), "reaction", "exception")),
+        port=words["port"].integer(1, 65535) if "port" in words else DEFAULT_PORT,
+        unit_ids=[item.integer(0, 255) for item in _items(words, "unit_ids")],
+        over=[item.choice(TRANSPORTS, "transport") for item in _items(words, "over")] or ["tcp"],
+        readers=[item.text() for item in _items(words, "readers")],
+        tested_with=[item.text() for item in _items(words, "tested_with")],
         registers=registers,
         sources=[item.text() for item in _items(words, "sources")],
         notes=[item.text() for item in _items(words, "notes")],
     )
 
 
+def _inherited(
+    root: Located, find: Find, depth: int = 0
+) -> tuple[dict[str, Located], list[Located]]:
+    """Return a map's words and lines, with those of the map that it is `like`.
+
+    Its own words win. A line of its own takes the place of all that lie where it does, `without`
+    takes away more.
+    """
+    words = root.mapping(MAP_WORDS)
+    lines = words["registers"].items() if "registers" in words else []
+    if "like" not in words:
+        if "without" in words:
+            raise words["without"].error("'without' takes registers from the map named by 'like'")
+        return words, lines
+    name = words["like"].text()
+    other = find(name, root.file)
+    if other is None:
+        raise words["like"].error(f"there is no map {name!r}")
+    if depth == MAX_ANCESTORS:
+        raise words["like"].error("maps are like each other in a circle")
+    theirs, their_lines = _inherited(load(*other), find, depth + 1)
+    inherited = {word: value for word, value in theirs.items() if word in INHERITED_WORDS}
+    words = inherited | words
+    gone = [_range(item, 0, 2)[:2] for item in _items(words, "without")]
+    taken = [place for line in lines for place in _places(line, _tables(words))]
+    kept = []
+    for line in their_lines:
+        places = _places(line, _tables(words))
+        _, start, end = places[0]
+        if any(first <= start and end <= last + 1 for first, last in gone):
+            continue
+        if any(
+            layer == own and start < behind and first < end
+            for layer, _, _ in places
+            for own, first, behind in taken
+        ):
+            continue
+        kept.append(line)
+    return words, kept + lines
+
+
+def _tables(words: Mapping[str, Located]) -> frozenset[Table]:
+    """Return the tables that a map serves: both, if it names none."""
+    named = [item.choice(list(Table), "table") for item in _items(words, "tables")]
+    return frozenset(Table(name) for name in named or Table)
+
+
+def _places(line: Located, tables: frozenset[Table]) -> list[tuple[tuple[Table, bool], int, int]]:
+    """Return where a line lies, in each of its tables; one with `only_count` over the others."""
+    words = line.mapping(REGISTER_WORDS, required=("address", "type"))
+    start, end = extent(words, 0)
+    return [((table, "only_count" in words), start, end) for table in own_tables(words, tables)]
+
+
 def _items(words: Mapping[str, Located], word: str) -> list[Located]:
     return words[word].items() if word in words else []
 
 
-def _table(item: Located) -> Table:
-    return Table(item.choice(list(Table), "table"))
+def _choice(
+    words: Mapping[str, Located], word: str, choices: Sequence[str], what: str, default: str
+) -> str:
+    return words[word].choice(choices, what) if word in words else default
 
 
-def _zero_range(item: Located) -> tuple[int, int]:
+def _range(item: Located, base: int, count: int) -> tuple[int, int, int]:
+    """Read [first, last], or [first, last, word]."""
     ends = item.items()
-    if len(ends) != 2:
-        raise item.error("a zero range is [first, last]")
-    first = ends[0].integer(0, MAX_ADDRESS)
-    return first, ends[1].integer(first, MAX_ADDRESS)
+    if len(ends) != count:
+        raise item.error(f"expected [first, last{', word' if count > 2 else ''}]")
+    first = ends[0].integer(0, MAX_ADDRESS - base)
+    last = ends[1].integer(first, MAX_ADDRESS - base)
+    return base + first, base + last, ends[2].integer(0, 0xFFFF) if count > 2 else 0
 
 
-def _scale_registers(lines: Sequence[Located], tables: frozenset[Table]) -> Scales:
-    """Return the exponents of the map's scale-factor registers by table and address."""
-    found = {}
-    for line in lines:
-        words = line.mapping(REGISTER_WORDS, required=("address", "type"))
-        if words["type"].text() == "sunssf" and "value" in words:
-            address, exponent = words["address"].integer(0, MAX_ADDRESS), words["value"]
-            for table in _own_tables(words, tables):
-                found[table, address] = exponent.integer(-10, 10)
+def _filled(words: Mapping[str, Located], base: int) -> list[tuple[int, int, int]]:
+    found = [_range(item, base, 2) for item in _items(words, "zero_ranges")]
+    found += [_range(item, base, 3) for item in _items(words, "filled_ranges")]
     return found
 
 
-def _own_tables(words: Mapping[str, Located], tables: frozenset[Table]) -> frozenset[Table]:
-    """Return the tables of a register: its own, if it names one."""
-    return frozenset({_table(words["table"])}) if "table" in words else tables
+def _missing(words: Mapping[str, Located]) -> dict[str, bytes]:
+    """Read the map's own not-available patterns by type."""
+    entries = words["not_available"].entries() if "not_available" in words else []
+    return {
+        name.choice(TYPES, "type"): constant(value, TYPES[name.text()]) for name, value in entries
+    }
 
 
-def _register(line: Located, tables: frozenset[Table], scales: Scales, *, little: bool) -> Register:
-    words = line.mapping(REGISTER_WORDS, required=("address", "type"))
-    kinds = [word for word in CONTENT_WORDS if word in words]
-    if len(kinds) != 1:
-        raise line.error(f"a register has one of {', '.join(CONTENT_WORDS)}")
-    kind = kinds[0]
-    type_name = words["type"].choice([*TYPES, STRING], "type")
-    if (type_name == STRING) != (kind == "text"):
-        raise words["type"].error("'text' goes with type string, and only that")
-    _refuse_misplaced(words, kind, type_name)
-    register_type = TYPES.get(type_name)
-    length = register_type.words if register_type else _string_words(line, words)
-    address = words["address"].integer(0, MAX_ADDRESS)
-    if address + length - 1 > MAX_ADDRESS:
-        raise words["address"].error(f"{length} registers from {address} pass the last, 65535")
-    if "only_count" in words and words["only_count"].integer(1, 125) != length:
-        raise words["only_count"].error(f"only_count is the register's own length, {length}")
-    quantity = words["quantity"].choice(QUANTITIES, "quantity") if kind == "quantity" else None
-    own_tables = _own_tables(words, tables)
-    exponent = _exponent(words, quantity, own_tables, scales)
-    content = _content(words, kind, register_type, length, exponent, little=little)
-    return Register(
-        address=address,
-        words=length,
-        tables=own_tables,
-        content=content,
-        type=register_type,
-        quantity=quantity,
-        exponent=exponent,
-        is_measured=callable(content) and quantity != AGE.name,
-        only_count="only_count" in words,
-        shows=words[kind].text(),
-        unit=_unit_shown(words, quantity),
-        line=line,
-    )
+def _identity(item: Located) -> Identity:
+    words = item.mapping(IDENTITY_WORDS, required=IDENTITY_WORDS)
+    return Identity(*(_short_text(words[word], MAX_IDENTITY_CHARACTERS) for word in IDENTITY_WORDS))
 
 
-def _refuse_misplaced(words: Mapping[str, Located], kind: str, type_name: str) -> None:
-    """Refuse words that mean nothing on this register."""
-    is_number = kind in ("quantity", "expression")
-    is_scaled = is_number and type_name != "sunssf" and not type_name.startswith("float")
-    for word, is_meant, where in (
-        ("unit", is_number, "a quantity or an expression"),
-        ("scale_register", is_scaled, "a quantity or an expression of an integer type"),
-        ("not_available", is_number, "a quantity or an expression"),
-        ("length", kind == "text", "a text"),
-    ):
-        if word in words and not is_meant:
-            raise words[word].error(f"{word!r} belongs to {where}")
-    if type_name == "sunssf" and kind != "value":
-        raise words["type"].error("a scale factor is a 'value': it never changes at run time")
+def _short_text(item: Located, most: int) -> str:
+    text = item.text()
+    if not text.isascii() or not 0 < len(text) <= most:
+        raise item.error(f"expected 1 to {most} ASCII characters")
+    return text
 
 
-def _string_words(line: Located, words: Mapping[str, Located]) -> int:
-    if "length" not in words:
-        raise line.error("a text needs 'length', in registers of two characters")
-    return words["length"].integer(1, MAX_STRING_WORDS)
-
-
-def _exponent(
-    words: Mapping[str, Located], quantity: str | None, tables: frozenset[Table], scales: Scales
-) -> int:
-    """Return the power of ten in which the register counts: its unit's and its scale factor's."""
-    exponent = 0
-    if "unit" in words:
-        base, exponent = codec.UNITS[words["unit"].choice(codec.UNITS, "unit")]
-        if quantity and base != QUANTITIES[quantity].unit:
-            unit = QUANTITIES[quantity].unit or "a plain ratio"
-            raise words["unit"].error(f"{quantity} is in {unit}, not in {words['unit'].text()}")
-    if "scale_register" in words:
-        address = words["scale_register"].integer(0, MAX_ADDRESS)
-        found = {scales.get((table, address)) for table in tables}
-        factor = found.pop()
-        if factor is None or found:
-            raise words["scale_register"].error(f"no register of type sunssf stands at {address}")
-        exponent += factor
-    return exponent
-
-
-def _unit_shown(words: Mapping[str, Located], quantity: str | None) -> str:
-    if "unit" in words:
-        return words["unit"].text()
-    return QUANTITIES[quantity].unit if quantity else ""
-
-
-def _content(
-    words: Mapping[str, Located],
-    kind: str,
-    register_type: RegisterType | None,
-    length: int,
-    exponent: int,
-    *,
-    little: bool,
-) -> "bytes | Callable[[Numbers, Mapping[str, str]], bytes]":
-    source = words[kind]
-    if register_type is None:
-        return _text_content(source, length)
-    if kind == "value":
-        return codec.order_words(_constant(source, register_type), little=little)
-    if "not_available" in words:
-        missing = _constant(words["not_available"], register_type)
-    else:
-        missing = register_type.not_available
-    if kind == "expression":
-        try:
-            evaluate = compile_expression(source.text())
-        except ValueError as problem:
-            raise source.error(str(problem)) from None
-    else:
-        name = source.text()
-
-        def evaluate(numbers: Numbers) -> int | float | None:
-            return numbers.get(name)
-
-    def content(numbers: Numbers, _texts: Mapping[str, str]) -> bytes:
-        number = evaluate(numbers)
-        octets = missing if number is None else register_type.encode(number, exponent)
-        return codec.order_words(octets, little=little)
-
-    return content
-
-
-def _text_content(
-    source: Located, length: int
-) -> "bytes | Callable[[Numbers, Mapping[str, str]], bytes]":
-    template = source.text()
-    names = _PLACEHOLDER.findall(template)
-    known = ", ".join(f"${{{text}}}" for text in TEXTS)
-    for name in names:
-        if name not in TEXTS:
-            raise source.error(f"unknown placeholder ${{{name}}}; known are {known}")
-    if "${" in _PLACEHOLDER.sub("", template):
-        raise source.error(f"a placeholder is not closed; known are {known}")
-    if not names:
-        if not template.isascii() or len(template) > 2 * length:
-            raise source.error(f"{length} registers hold {2 * length} ASCII characters")
-        return codec.encode_text(template, length)
-
-    def content(_numbers: Numbers, texts: Mapping[str, str]) -> bytes:
-        if not all(name in texts for name in names):
-            return bytes(2 * length)
-        return codec.encode_text(_PLACEHOLDER.sub(lambda m: texts[m[1]], template), length)
-
-    return content
-
-
-def _constant(source: Located, register_type: RegisterType) -> bytes:
-    try:
-        return register_type.encode_constant(source.number())
-    except ValueError as problem:
-        raise source.error(str(problem)) from None
-
-
-def _refuse_overlaps(registers: Sequence[Register]) -> None:
+def _refuse_overlaps(registers: Iterable[Register]) -> None:
     """Refuse two registers at one address; one with `only_count` lies over the others."""
     for table in Table:
         taken: dict[tuple[int, bool], Register] = {}
@@ -324,4 +268,8 @@ def _refuse_overlaps(registers: Sequence[Register]) -> None:
                 other = taken.setdefault((address, register.only_count), register)
                 if other is not register:
                     row = other.line.node.start_mark.line + 1
-                    raise register.line.error(f"register {address} is already taken by line {row}")
+                    place = (
+                        "" if other.line.file == register.line.file else f" of {other.line.file}"
+                    )
+                    reason = f"register {address} is already taken by line {row}{place}"
+                    raise register.line.error(reason)

@@ -2,18 +2,25 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 
 from gateway.registers import mapfile
 from gateway.registers.expression import Numbers
+from gateway.registers.given import NOTHING_GIVEN, Given
 from gateway.registers.image import Image, Layout, Span, Table
-from gateway.registers.mapfile import Register, Stale
+from gateway.registers.mapfile import Find, MapFile
+from gateway.registers.register import Register
 from gateway.snapshot import Snapshot
 from gateway.snapshot.derive import PHASES, apportion
 from gateway.snapshot.quantities import AGE
 
-_SPLIT = tuple(f"active_power_{phase}" for phase in PHASES)
 _TOTAL = "active_power_total"
+# The phase powers by the total to which they sum.
+_SPLITS = {
+    f"active_power_{way}total": tuple(f"active_power_{way}{phase}" for phase in PHASES)
+    for way in ("", "import_", "export_")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,80 +34,96 @@ class _Live:
 
 @dataclass(frozen=True, slots=True)
 class _Coarse:
-    """Total and phase powers that a map shows in integers of `step_w` (> 1), within limits."""
+    """Phase powers that a map shows in integers of 10^exponent W (> 1 W).
 
-    step_w: int
+    They sum to their total as the map shows it: within `lowest` and `highest` steps.
+    """
+
+    phases: Sequence[str]
+    exponent: int
     lowest: float
     highest: float
 
     def split(self, numbers: Numbers) -> dict[str, int]:
-        """Return the phase powers in whole steps that sum to the total as the map shows it."""
-        phases = [name for name in _SPLIT if name in numbers]
+        """Return the phase powers in watts that are whole steps."""
+        phases = [name for name in self.phases if name in numbers]
         if not phases:
             return {}
-        steps = round(max(self.lowest, min(self.highest, numbers[_TOTAL] / self.step_w)))
+        total = numbers[_TOTAL]
+        if self.phases != _SPLITS[_TOTAL]:
+            # Drawn and fed in by phase follow from the same total: one of them is 0.
+            total = sum(numbers[name] for name in phases)
+        step_w = 10**self.exponent
+        steps = round(max(self.lowest, min(self.highest, total / step_w)))
         parts = apportion(steps, [abs(round(numbers[name])) for name in phases])
-        return {name: part * self.step_w for name, part in zip(phases, parts, strict=True)}
-
-    def shows(self, register: Register) -> bool:
-        """Tell whether the register is one of the phase powers in steps."""
-        is_integer = register.type is not None and not register.type.is_float
-        return register.quantity in _SPLIT and is_integer
+        return {name: part * step_w for name, part in zip(phases, parts, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
 class RegisterMap:
     """A register map, ready to render.
 
-    `title` is the map's own name, `registers` are its lines. `_template` holds the constants and
-    the not-available patterns of all else.
+    `written` is what its file says. `_template` holds the constants and the not-available patterns
+    of all else.
     """
 
-    title: str
-    stale: Stale
-    word_order: str
-    registers: Sequence[Register]
-    sources: Sequence[str]
-    notes: Sequence[str]
+    written: MapFile
     layout: Layout
     _template: bytes
     _live: Sequence[_Live]
     _ages: Sequence[_Live]
-    _coarse: _Coarse | None
+    _coarse: Sequence[_Coarse]
 
     @classmethod
-    def parse(cls, text: str, name: str) -> "RegisterMap":
-        """Compile the YAML of a map; `name` is the file name that a ConfigError shows."""
-        written = mapfile.parse(text, name)
+    def parse(
+        cls,
+        text: str,
+        name: str,
+        given: Given = NOTHING_GIVEN,
+        find: Find = lambda _, __: None,
+    ) -> "RegisterMap":
+        """Compile the YAML of a map; `name` is the file name that a ConfigError shows.
+
+        `find` returns text and file of the maps that it may be `like`.
+        """
+        written = mapfile.parse(text, name, given, find)
         words = _Words()
         spans, exact = _lay_spans(written, words), _lay_exact(written, words)
+        starts = bytes(words.starts) if written.whole_values else None
         return cls(
-            title=written.name,
-            stale=written.stale,
-            word_order=written.word_order,
-            registers=written.registers,
-            sources=written.sources,
-            notes=written.notes,
-            layout=Layout(spans, exact, bytes(words.measured)),
+            written=written,
+            layout=Layout(spans, exact, bytes(words.measured), written.max_read, starts),
             _template=bytes(words.template),
             _live=words.live,
             _ages=words.ages,
             _coarse=_coarse(written.registers),
         )
 
+    @property
+    def registers(self) -> Sequence[Register]:
+        """Its lines, in the order of the file."""
+        return self.written.registers
+
     def render(self, snapshot: Snapshot | None) -> Image:
         """Return the image of a snapshot; of None the constants, all else not available."""
         if snapshot is None:
             return Image(self.layout, self._template)
         numbers = {name: value.number for name, value in snapshot.values.items()}
-        split = self._coarse.split(numbers) if self._coarse else {}
+        split = {
+            (name, coarse.exponent): watts
+            for coarse in self._coarse
+            for name, watts in coarse.split(numbers).items()
+        }
         octets = bytearray(self._template)
         for live in self._live:
-            quantity = live.register.quantity
+            quantity = live.register.quantity or ""
             if quantity and quantity not in numbers:
                 continue  # the template shows that it is not available
-            is_coarse = self._coarse is not None and self._coarse.shows(live.register)
-            content = live.content(split if is_coarse else numbers, snapshot.texts)
+            watts = split.get((quantity, live.register.exponent))
+            if watts is None or live.register.type is None or live.register.type.is_float:
+                content = live.content(numbers, snapshot.texts)
+            else:
+                content = live.content({quantity: watts}, snapshot.texts)
             octets[live.start : live.start + len(content)] = content
         return Image(self.layout, bytes(octets))
 
@@ -123,14 +146,27 @@ class _Words:
     def __init__(self) -> None:
         self.template = bytearray()
         self.measured = bytearray()
+        self.starts = bytearray()  # 1 where a value, or a word without one, begins
         self.live: list[_Live] = []
         self.ages: list[_Live] = []
 
-    def lay(self, registers: Iterable[Register], first: int, end: int) -> int:
+    def lay(
+        self,
+        registers: Iterable[Register],
+        first: int,
+        end: int,
+        filled: Iterable[tuple[int, int, int]] = (),
+    ) -> int:
         """Append the words of addresses `first … end-1`; return where they lie."""
         word = len(self.measured)
         self.template += bytes(2 * (end - first))
         self.measured += bytes(end - first)
+        self.starts += b"\1" * (end - first)
+        for low, high, filling in filled:
+            begin, behind = max(low, first), min(high + 1, end)
+            if begin < behind:
+                words = filling.to_bytes(2, "big") * (behind - begin)
+                self.template[2 * (word + begin - first) : 2 * (word + behind - first)] = words
         for register in registers:
             if not first <= register.address < end:
                 continue
@@ -142,27 +178,35 @@ class _Words:
                 octets = octets({}, {})
             self.template[2 * at : 2 * at + len(octets)] = octets
             self.measured[at : at + register.words] = bytes([register.is_measured]) * register.words
+            self.starts[at + 1 : at + register.words] = bytes(register.words - 1)
         return word
 
 
-def _lay_spans(written: mapfile.MapFile, words: _Words) -> Mapping[Table, Sequence[Span]]:
-    """Lay out each table's registers and zero ranges in runs without a gap."""
+def _lay_spans(written: MapFile, words: _Words) -> Mapping[Table, Sequence[Span]]:
+    """Lay out each table's registers and filled ranges in runs without a gap."""
     laid: list[tuple[object, Sequence[Span]]] = []
     spans: dict[Table, Sequence[Span]] = {}
     for table in Table:
         own = [r for r in written.registers if table in r.tables and not r.only_count]
-        zeros = [(a, b + 1) for a, b in written.zero_ranges if table in written.tables]
+        filled = written.filled if table in written.tables else []
         # Tables that hold the same registers share their words.
-        found = next((there for what, there in laid if what == (own, zeros)), None)
+        found = next((there for what, there in laid if what == (own, filled)), None)
         if found is None:
-            ranges = _merged([(r.address, r.end) for r in own] + zeros)
-            found = [Span(first, end, words.lay(own, first, end)) for first, end in ranges]
-            laid.append(((own, zeros), found))
+            ranges = _merged([(r.address, r.end) for r in own] + [(a, b + 1) for a, b, _ in filled])
+            # Two filled ranges that touch stay two: no read crosses from one to the other.
+            borders = {a for a, _, _ in filled} & {b + 1 for _, b, _ in filled}
+            borders -= {inside for r in own for inside in range(r.address + 1, r.end)}
+            found = [
+                Span(first, end, words.lay(own, first, end, filled))
+                for whole in ranges
+                for first, end in _cut(whole, borders)
+            ]
+            laid.append(((own, filled), found))
         spans[table] = found
     return MappingProxyType(spans)
 
 
-def _lay_exact(written: mapfile.MapFile, words: _Words) -> Mapping[tuple[Table, int, int], int]:
+def _lay_exact(written: MapFile, words: _Words) -> Mapping[tuple[Table, int, int], int]:
     """Lay out the registers that answer only a read of just themselves."""
     found: dict[tuple[Table, int, int], int] = {}
     for register in written.registers:
@@ -183,17 +227,22 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _coarse(registers: Iterable[Register]) -> _Coarse | None:
-    """Return the steps of a map that shows total and phase powers in integers of 10^n W, n > 0."""
-    found = {
-        register.quantity: (register.exponent, register.type)
-        for register in registers
-        if register.quantity in (_TOTAL, *_SPLIT) and register.type and not register.type.is_float
-    }
-    kinds = set(found.values())
-    if len(found) < len((_TOTAL, *_SPLIT)) or len(kinds) > 1:
-        return None
-    exponent, register_type = kinds.pop()
-    if exponent <= 0:
-        return None
-    return _Coarse(10**exponent, register_type.lowest, register_type.highest)
+def _cut(whole: tuple[int, int], borders: Iterable[int]) -> list[tuple[int, int]]:
+    """Return a range (first, end) cut at the borders inside it."""
+    cuts = sorted({*whole, *(at for at in borders if whole[0] < at < whole[1])})
+    return list(pairwise(cuts))
+
+
+def _coarse(registers: Iterable[Register]) -> list[_Coarse]:
+    """Return the phase powers that must be split anew, for their steps are coarser than a watt."""
+    limits: dict[tuple[str, int], tuple[float, float]] = {}
+    for register in registers:
+        if register.quantity and register.type and not register.type.is_float:
+            ends = register.sign * register.type.lowest, register.sign * register.type.highest
+            limits[register.quantity, register.exponent] = min(ends), max(ends)
+    return [
+        _Coarse(phases, exponent, lowest, highest)
+        for (quantity, exponent), (lowest, highest) in limits.items()
+        if exponent > 0 and (phases := _SPLITS.get(quantity))
+        if all((phase, exponent) in limits for phase in phases)
+    ]

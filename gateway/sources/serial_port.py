@@ -59,15 +59,15 @@ class SerialSource:
         device = Path(self.device)
         try:
             if not device.exists():
-                return _cause(self.device, errno.ENOENT, "")
+                return cause_of(self.device, errno.ENOENT, "")
             if not os.access(device, os.R_OK | os.W_OK):
-                return _cause(self.device, errno.EACCES, "")
+                return cause_of(self.device, errno.EACCES, "")
             # Opening it to ask would move its control lines.
             real = device.resolve()
             is_terminal = real.parent == PSEUDO_TERMINALS or (TERMINALS / real.name).exists()
-            return None if is_terminal else _cause(self.device, errno.ENOTTY, "")
+            return None if is_terminal else cause_of(self.device, errno.ENOTTY, "")
         except OSError as problem:
-            return _cause(self.device, problem.errno, str(problem))
+            return cause_of(self.device, problem.errno, str(problem))
 
     async def run(self, deliver: Deliver, opened: Opened) -> None:
         """Read until the port breaks."""
@@ -83,7 +83,7 @@ class SerialSource:
                 exclusive=True,
             )
         except (OSError, ValueError, OverflowError, termios.error) as problem:
-            raise SourceError(_cause(self.device, _errno(problem), str(problem))) from None
+            raise SourceError(cause_of(self.device, errno_of(problem), str(problem))) from None
         flags = _mark_damage(transport.serial.fd)
         reader.unmarker = Unmarker() if flags & termios.PARMRK else None
         if flags & (MARKING | AGAINST_MARKING) == MARKING:
@@ -139,7 +139,7 @@ def _mark_damage(descriptor: int) -> int:
         return 0  # pyserial has cleared PARMRK: bytes come as they are
 
 
-def _errno(problem: BaseException) -> object:
+def errno_of(problem: BaseException) -> object:
     """Return the system's error number, wherever pyserial left it."""
     if number := getattr(problem, "errno", None):
         return number
@@ -149,7 +149,7 @@ def _errno(problem: BaseException) -> object:
     return origin.args[0] if isinstance(origin, termios.error) else None
 
 
-def _cause(device: str, number: object, text: str) -> str:
+def cause_of(device: str, number: object, text: str) -> str:
     """Return why a port cannot be opened, and what to do."""
     match number:
         case errno.ENOENT | errno.ENXIO | errno.ENODEV:

@@ -356,8 +356,8 @@ BAD_CONFIGS = {
         r"config\.yaml:4:10: key file \S*no\.key does not exist",
     ),
     "unknown map": (
-        SIMULATED + "listeners:\n  - tcp: 5020\n    units: {1: {meter: house, map: sunspec_231}}\n",
-        r"config\.yaml:4:36: unknown map 'sunspec_231', did you mean 'sunspec_213'\?",
+        SIMULATED + "listeners:\n  - tcp: 5020\n    units: {1: {meter: house, map: eastron_sdm631}}\n",
+        r"config\.yaml:4:36: unknown map 'eastron_sdm631', did you mean 'eastron_sdm630'\?",
     ),
     "no YAML": ("meters: [\n", r"config\.yaml:2:1: "),
     "unknown layout": (

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from gateway.modbus.responder import Conversation, Responder, Unit
 from gateway.registers import Image, RegisterMap
-from gateway.snapshot import Freshness, Origin, Snapshot, Value
+from gateway.snapshot import Adjustment, Freshness, Origin, Snapshot, Value
+from gateway.snapshot.adjust import Linear
+from gateway.snapshot.snapshot import Values
 
 READ_HOLDING, READ_INPUT = 0x03, 0x04
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, NO_RESPONSE = 0x01, 0x02, 0x03, 0x0B
@@ -441,6 +443,207 @@ def test_an_equal_snapshot_of_a_later_telegram_is_another_one() -> None:
     meter.push(2)
     served.answer(1, read(2, 2), NOW)
     assert len(CountedMap.rendered) == 2
+
+
+# --- writes that change nothing -------------------------------------------------------------
+
+WRITE_ONE, WRITE_MANY = 0x06, 0x10
+WRITABLE = MAP.replace("stale:", "ignored_writes: [[4, 6], [300, 422], [65535, 65535]]\nstale:")
+
+
+def writable(stale: str = "exception") -> Responder:
+    return responder(Seen().push(0x01020304), stale, WRITABLE)
+
+
+def write_one(address: int, value: int = 0xBEEF) -> bytes:
+    return struct.pack(">BHH", WRITE_ONE, address, value)
+
+
+def write_many(address: int, count: int, size: int | None = None) -> bytes:
+    content = bytes(2 * count if size is None else size)
+    return struct.pack(">BHHB", WRITE_MANY, address, count, len(content) & 0xFF) + content
+
+
+@pytest.mark.parametrize("address", [4, 5, 6, 300, 422, 65535])
+def test_a_write_that_the_meter_ignores_is_echoed(address: int) -> None:
+    # MAP 6.6: the response is an echo of the request
+    assert writable().answer(1, write_one(address), NOW) == write_one(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "count"), [(4, 1), (4, 3), (5, 2), (300, 123), (422, 1), (65535, 1)]
+)
+def test_a_write_of_many_that_the_meter_ignores_returns_address_and_quantity(
+    address: int, count: int
+) -> None:
+    # MAP 6.12: function code, starting address, quantity of registers
+    reply = writable().answer(1, write_many(address, count), NOW)
+    assert reply == struct.pack(">BHH", WRITE_MANY, address, count)
+
+
+def test_no_write_changes_what_is_read() -> None:
+    served = writable()
+    before = served.answer(1, read(0, 7), NOW)
+    for address in range(8):
+        served.answer(1, write_one(address), NOW)
+        served.answer(1, write_many(address, 2), NOW)
+    assert served.answer(1, read(0, 7), NOW) == before
+    assert served.answer(1, read(300, 1), NOW) == refused(ILLEGAL_ADDRESS)
+
+
+@pytest.mark.parametrize(
+    "pdu",
+    [
+        write_one(3),
+        write_one(7),
+        write_one(299),
+        write_one(423),
+        write_many(3, 2),
+        write_many(4, 4),
+        write_many(6, 2),
+        write_many(0, 1),
+        write_many(422, 2),
+        write_many(65535, 2),
+        write_many(5, 123),
+    ],
+    ids=lambda pdu: pdu[:5].hex(),
+)
+def test_every_other_write_answers_exception_01(pdu: bytes) -> None:
+    assert writable().answer(1, pdu, NOW) == refused(ILLEGAL_FUNCTION, pdu[0])
+
+
+@pytest.mark.parametrize("pdu", [write_one(4), write_many(4, 1), b"\x06", b"\x10"])
+def test_a_map_that_ignores_no_write_answers_exception_01(pdu: bytes) -> None:
+    assert live().answer(1, pdu, NOW) == refused(ILLEGAL_FUNCTION, pdu[0])
+
+
+@pytest.mark.parametrize(
+    "pdu",
+    [
+        *(write_one(4)[:size] for size in range(1, 5)),
+        write_one(4) + b"\0",
+        *(write_many(4, 2)[:size] for size in range(1, 10)),
+        write_many(4, 2) + b"\0",
+        write_many(4, 0),
+        write_many(300, 124, 2),  # more than 123 (0x7B)
+        write_many(4, 2, 2),
+        write_many(4, 1, 4),
+        write_many(4, 1, 3),
+        write_many(300, 123, 244),
+        write_one(7)[:4],  # malformed where it would not be taken either
+        write_many(7, 2, 2),
+    ],
+    ids=bytes.hex,
+)
+def test_a_malformed_write_answers_exception_03(pdu: bytes) -> None:
+    # MAP 6.6, 6.12: quantity 1 to 123 and byte count = 2 × quantity, else 03
+    assert writable().answer(1, pdu, NOW) == refused(ILLEGAL_VALUE, pdu[0])
+
+
+@pytest.mark.parametrize("stale", ["exception", "silent", "not_available"])
+def test_a_write_is_acknowledged_while_the_meter_is_silent_too(stale: str) -> None:
+    assert writable(stale).answer(1, write_one(4), LATE) == write_one(4)
+
+
+def test_a_write_to_an_unknown_unit_answers_0b() -> None:
+    assert writable().answer(9, write_one(4), NOW) == refused(NO_RESPONSE, WRITE_ONE)
+
+
+def test_other_functions_that_write_answer_exception_01() -> None:
+    served = writable()
+    for function in (0x05, 0x0F, 0x15, 0x16, 0x17):
+        assert served.answer(1, bytes((function, 0, 4, 0, 1)), NOW) == refused(
+            ILLEGAL_FUNCTION, function
+        )
+
+
+# --- any function code ----------------------------------------------------------------------
+
+CHATTY = WRITABLE.replace(
+    "stale:",
+    "server_id: TEST 1\nidentity: {vendor: Maker, product: Meter, revision: '1.0'}\nstale:",
+)
+
+
+@pytest.mark.parametrize("text", [MAP, WRITABLE, CHATTY], ids=["reads", "writes", "all"])
+@settings(deadline=None)
+@given(rest=st.binary(max_size=252), data=st.data())
+def test_every_function_code_gets_an_answer_of_its_own(
+    text: str, rest: bytes, data: st.DataObject
+) -> None:
+    served = responder(Seen().push(1), text=text)
+    for function in range(256):
+        reply = served.answer(1, bytes([function]) + rest, NOW)
+        assert reply is not None
+        assert 2 <= len(reply) <= 253
+        if reply[0] != function or function & 0x80:
+            # MAP 7: the function code with its highest bit set, and one byte
+            assert reply[0] == function | 0x80
+            assert reply[1:] in (b"\x01", b"\x02", b"\x03")
+
+
+def test_a_responder_knows_which_units_it_serves() -> None:
+    alone = Responder({1: unit(Seen()), 247: unit(Seen())})
+    assert [number for number in range(256) if alone.serves(number)] == [1, 247]
+    assert all(Responder({1: unit(Seen())}, unit(Seen())).serves(n) for n in range(256))
+    assert not any(Responder({}).serves(n) for n in range(256))
+
+
+# --- what the user adjusts ------------------------------------------------------------------
+
+
+def sent(power_w: int) -> Snapshot:
+    measured = {
+        "active_power_import_total": max(power_w, 0),
+        "active_power_export_total": max(-power_w, 0),
+        "voltage_l1": 230,
+    }
+    return Snapshot(Values(measured, {}), {}, CAME, measured)
+
+
+def test_a_unit_shows_what_the_user_adjusts_and_others_what_the_meter_says() -> None:
+    meter = Seen()
+    offset = Adjustment(linear={"active_power_total": Linear(offset=50)})
+    served = Responder(
+        {1: Unit(register_map(MAP), meter, offset), 2: Unit(register_map(MAP), meter)}
+    )
+    for power in (1000, 2000):
+        meter.snapshot, meter.freshness.received = sent(power), CAME
+        assert words(served.answer(1, read(2, 3), NOW)) == (0, power + 50, 230)
+        assert words(served.answer(2, read(2, 3), NOW)) == (0, power, 230)
+
+
+def test_what_is_adjusted_is_rendered_once_a_snapshot() -> None:
+    meter = Seen()
+    meter.snapshot, meter.freshness.received = sent(1000), CAME
+    served = Responder({1: Unit(CountedMap.parse(MAP, "test.yaml"), meter, Adjustment())})
+    CountedMap.rendered.clear()
+    for _ in range(5):
+        served.answer(1, read(2, 2), NOW)
+    assert len(CountedMap.rendered) == 1
+
+
+def test_an_adjusted_unit_waits_for_the_first_telegram_as_any() -> None:
+    served = Responder({1: Unit(register_map(MAP), Seen(), Adjustment(frequency_hz=60))})
+    assert served.answer(1, read(2, 2), NOW) == refused(NO_RESPONSE)
+    assert words(served.answer(1, read(0, 1), NOW)) == (0x1234,)
+
+
+# --- what a map allows ----------------------------------------------------------------------
+
+
+def test_a_read_longer_than_the_map_allows_answers_exception_03() -> None:
+    short = responder(Seen().push(1), text=MAP.replace("stale:", "max_read: 5\nstale:"))
+    assert len(words(short.answer(1, read(20, 5), NOW))) == 5
+    assert short.answer(1, read(20, 6), NOW) == refused(ILLEGAL_VALUE)
+    assert short.answer(1, read(9000, 6), NOW) == refused(ILLEGAL_VALUE)
+
+
+def test_with_whole_values_a_read_that_cuts_one_answers_exception_02() -> None:
+    whole = responder(Seen().push(1), text=MAP.replace("stale:", "whole_values: true\nstale:"))
+    assert words(whole.answer(1, read(2, 3), NOW)) == (0, 1, 230)
+    for address, count in ((2, 1), (1, 2), (3, 2)):
+        assert whole.answer(1, read(address, count), NOW) == refused(ILLEGAL_ADDRESS)
 
 
 # --- a stream of bytes ----------------------------------------------------------------------

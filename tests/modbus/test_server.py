@@ -2,83 +2,22 @@
 
 import asyncio
 import errno
-import gc
 import logging
 import socket
 import struct
-import sys
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from ipaddress import ip_network
-from typing import TypeVar
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from gateway.modbus.responder import Responder, Unit
-from gateway.modbus.server import Connection, Listener, Network
-from gateway.registers import RegisterMap
-from gateway.snapshot import Freshness, Origin, Snapshot, Value
+from gateway.modbus.access import Access, Network
+from gateway.modbus.server import Connection, Listener
 
-T = TypeVar("T")
-PATIENCE_S = 30.0
+from .served import GOT_0, PATIENCE_S, READ_0, eventually, responder, run
 
-MAP = """
-name: Test meter
-tables: [holding, input]
-zero_ranges: [[100, 224]]
-registers:
-  - {address: 0, value: 0x1234, type: uint16}
-  - {address: 1, quantity: active_power_import_total, type: uint32}
-  - {address: 3, quantity: voltage_l1, type: float32}
-"""
-READ_0 = bytes.fromhex("03 0000 0001")
-GOT_0 = bytes.fromhex("03 02 1234")
-
-
-@dataclass
-class Seen:
-    """A meter as a unit sees it: no telegram yet, or one that is good for ever."""
-
-    snapshot: Snapshot | None = None
-    freshness: Freshness = field(default_factory=lambda: Freshness(float("inf")))
-
-
-def meter() -> Seen:
-    numbers = {"active_power_import_total": 123456, "voltage_l1": 230.5}
-    values = {name: Value(number, Origin.MEASURED) for name, number in numbers.items()}
-    return Seen(Snapshot(values, {}, 0.0), Freshness(float("inf"), 0.0))
-
-
-def responder() -> Responder:
-    """Unit 1 has values, unit 2 waits for its first telegram."""
-    register_map = RegisterMap.parse(MAP, "test.yaml")
-    return Responder({1: Unit(register_map, meter()), 2: Unit(register_map, Seen())})
-
-
-def run(scenario: Coroutine[None, None, None]) -> None:
-    """Run a scenario; one that hangs fails."""
-    asyncio.run(asyncio.wait_for(scenario, PATIENCE_S))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Let the collections after each test look at what is new only."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fail a test after which a socket or transport was still open (a ResourceWarning)."""
-    left: list[str] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda problem: left.append(str(problem.exc_value)))
-    yield
-    gc.collect()
-    assert left == []
+pytestmark = pytest.mark.usefixtures("quick_collections", "nothing_is_left_open")
 
 
 @asynccontextmanager
@@ -98,11 +37,6 @@ async def listening(
 async def until_alone(listener: Listener) -> None:
     while listener.connections:  # noqa: ASYNC110 - nobody is told of a lost connection
         await asyncio.sleep(0.002)
-
-
-async def eventually(done: Awaitable[T]) -> T:
-    """Wait for what should come soon, but fail before the whole scenario does."""
-    return await asyncio.wait_for(done, PATIENCE_S / 6)
 
 
 class Client:
@@ -451,11 +385,8 @@ def test_an_allow_list_holds_for_ipv6() -> None:
 def test_an_address_is_compared_in_its_own_family_mapped_ones_as_ipv4(
     host: str, expected: bool
 ) -> None:
-    async def scenario() -> None:
-        allow = [ip_network("192.168.1.0/24"), ip_network("fe80::/10")]
-        assert Listener("127.0.0.1", 0, responder(), allow).admits(host) is expected
-
-    run(scenario())
+    allow = [ip_network("192.168.1.0/24"), ip_network("fe80::/10")]
+    assert Access(allow).admits(host) is expected
 
 
 def test_a_refused_client_is_named_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -175,6 +175,205 @@ def test_a_read_slices_only_the_image_it_is_asked_of() -> None:
     assert IMAGE.read(Table.INPUT, 10, 1) == bytes.fromhex("0a0b")
 
 
+# --- ranges without registers ---------------------------------------------------------------
+
+RANGES = RegisterMap.parse(
+    """
+name: Ranges
+tables: [holding]
+zero_ranges: [[0, 9], [40, 49]]
+filled_ranges: [[10, 19, 0xFFFF], [20, 29, 0x8000], [45, 54, 0x1234]]
+registers:
+  - {address: 5,  value: 0x0505, type: uint16}
+  - {address: 15, value: 0x15151616, type: uint32}
+  - {address: 19, value: 0x19192020, type: uint32}
+  - {address: 30, value: 0x3030, type: uint16}
+  - {address: 55, value: 0x5555, type: uint16}
+""",
+    "ranges.yaml",
+).render(None)
+
+
+def held(address: int, count: int) -> str | ExceptionCode:
+    found = RANGES.read(Table.HOLDING, address, count)
+    return found.hex(" ", 2) if isinstance(found, bytes) else found
+
+
+@pytest.mark.parametrize(
+    ("address", "count", "answer"),
+    [
+        (0, 2, "0000 0000"),
+        (4, 3, "0000 0505 0000"),
+        (10, 2, "ffff ffff"),
+        (14, 4, "ffff 1515 1616 ffff"),
+        (18, 3, "ffff 1919 2020"),
+        (29, 2, "8000 3030"),
+        (53, 3, "1234 1234 5555"),
+        (50, 1, "1234"),
+        (30, 2, ADDRESS),
+        (56, 1, ADDRESS),
+    ],
+)
+def test_a_filled_range_reads_its_word_around_the_registers(
+    address: int, count: int, answer: str | ExceptionCode
+) -> None:
+    assert held(address, count) == answer
+
+
+def test_no_read_crosses_from_one_range_into_the_next_where_two_touch() -> None:
+    assert held(8, 2) == "0000 0000"
+    assert held(9, 2) is ADDRESS
+    assert held(5, 10) is ADDRESS
+    assert held(10, 5) == "ffff ffff ffff ffff ffff"
+
+
+def test_a_value_that_lies_across_two_ranges_is_not_cut() -> None:
+    assert held(19, 2) == "1919 2020"
+    assert held(20, 2) == "2020 8000"
+
+
+def test_where_ranges_overlap_the_later_word_is_read_and_reads_cross() -> None:
+    assert held(44, 2) == "0000 1234"
+    assert held(40, 16).startswith("0000 ")
+
+
+def test_a_range_that_lies_across_two_that_touch_is_filled_on_both_sides() -> None:
+    image = RegisterMap.parse(
+        "name: x\nfilled_ranges: [[0, 4, 1], [5, 9, 2], [3, 6, 3]]\n"
+        "registers:\n  - {address: 20, value: 1, type: uint16}\n",
+        "x",
+    ).render(None)
+    assert [image.read(Table.INPUT, address, 1)[1] for address in range(10)] == [
+        *(1, 1, 1, 3, 3),
+        *(3, 3, 2, 2, 2),
+    ]
+    assert image.read(Table.INPUT, 4, 2) is ADDRESS
+
+
+# --- what a map allows ----------------------------------------------------------------------
+
+LIMITED = RegisterMap.parse(
+    """
+name: Limited
+whole_values: true
+max_read: 8
+zero_ranges: [[6, 9]]
+registers:
+  - {address: 0,  value: 0x00010203, type: uint32}
+  - {address: 2,  value: 0x0405060708090A0B, type: uint64}
+  - {address: 10, text: abcdef, type: string, length: 3}
+  - {address: 13, value: 0x0D0E, type: uint16}
+  - {address: 14, value: 0x0E0F1011, type: uint32}
+  - {address: 30, value: 0x1E1F2021, type: uint32}
+  - {address: 2,  value: 0x0001, type: uint16, only_count: 1}
+  - {address: 40, value: 0x28292A2B, type: uint32, only_count: 2}
+""",
+    "limited.yaml",
+).render(None)
+
+
+@pytest.mark.parametrize(
+    ("address", "count", "answer"),
+    [
+        (0, 2, "0001 0203"),
+        (0, 6, "0001 0203 0405 0607 0809 0a0b"),
+        (2, 4, "0405 0607 0809 0a0b"),
+        (6, 4, "0000 0000 0000 0000"),
+        (7, 2, "0000 0000"),
+        (4, 2, ADDRESS),
+        (0, 1, ADDRESS),
+        (1, 1, ADDRESS),
+        (1, 5, ADDRESS),
+        (0, 3, ADDRESS),
+        (2, 3, ADDRESS),
+        (9, 4, "0000 6162 6364 6566"),
+        (9, 3, ADDRESS),
+        (11, 2, ADDRESS),
+        (13, 1, "0d0e"),
+        (13, 3, "0d0e 0e0f 1011"),
+        (13, 2, ADDRESS),
+        (14, 2, "0e0f 1011"),
+        (30, 2, "1e1f 2021"),
+        (30, 1, ADDRESS),
+        (31, 1, ADDRESS),
+        (2, 1, "0001"),
+        (40, 2, "2829 2a2b"),
+        (40, 1, ADDRESS),
+    ],
+)
+def test_with_whole_values_a_read_that_cuts_one_is_an_illegal_address(
+    address: int, count: int, answer: str | ExceptionCode
+) -> None:
+    found = LIMITED.read(Table.HOLDING, address, count)
+    assert (found.hex(" ", 2) if isinstance(found, bytes) else found) == answer
+
+
+@pytest.mark.parametrize(
+    ("count", "code"), [(0, VALUE), (8, ADDRESS), (9, VALUE), (125, VALUE), (126, VALUE)]
+)
+@pytest.mark.parametrize("address", [0, 20, 65535])
+def test_a_read_longer_than_the_map_allows_is_an_illegal_value_whatever_the_address(
+    address: int, count: int, code: ExceptionCode
+) -> None:
+    found = LIMITED.read(Table.INPUT, address, count)
+    assert found is code or (address == 0 and count == 8)
+    assert LIMITED.read(Table.INPUT, 0, 8) == bytes.fromhex(
+        "0001 0203 0405 0607 0809 0a0b 0000 0000"
+    )
+
+
+# --- any map, read anywhere -----------------------------------------------------------------
+
+LENGTHS = {"uint16": 1, "uint32": 2, "uint64": 4}
+
+
+@st.composite
+def any_maps(draw: st.DrawFn) -> tuple[str, dict[int, int]]:
+    """A map of constants and ranges in one table, and the word that each address reads."""
+    lines, held_words, address = "", {}, draw(st.integers(0, 5))
+    for value in draw(st.lists(st.integers(1, 0xFFFF), min_size=1, max_size=12)):
+        kind = draw(st.sampled_from(sorted(LENGTHS)))
+        size = LENGTHS[kind]
+        number = sum((value + place) % 65536 << 16 * place for place in range(size))
+        lines += f"  - {{address: {address}, value: {number}, type: {kind}}}\n"
+        for place in range(size):
+            held_words[address + place] = number >> 16 * (size - 1 - place) & 0xFFFF
+        address += size + draw(st.integers(0, 3))
+    ranges = draw(
+        st.lists(
+            st.tuples(st.integers(0, 40), st.integers(0, 9), st.integers(0, 0xFFFF)), max_size=3
+        )
+    )
+    filled = [[first, first + length, word] for first, length, word in ranges]
+    holes: dict[int, int] = {}
+    for first, last, word in filled:
+        holes |= dict.fromkeys(range(first, last + 1), word)
+    text = f"name: x\ntables: [holding]\nfilled_ranges: {filled}\nregisters:\n{lines}"
+    return text, holes | held_words
+
+
+@given(made=any_maps(), start=st.integers(0, 60), count=st.integers(1, 20))
+def test_a_read_anywhere_is_the_single_reads_one_after_the_other(
+    made: tuple[str, dict[int, int]], start: int, count: int
+) -> None:
+    text, held_words = made
+    image = RegisterMap.parse(text, "x").render(None)
+    singles = [image.read(Table.HOLDING, start + place, 1) for place in range(count)]
+    assert singles == [
+        held_words[start + place].to_bytes(2, "big") if start + place in held_words else ADDRESS
+        for place in range(count)
+    ]
+    found = image.read(Table.HOLDING, start, count)
+    if isinstance(found, bytes):
+        assert found == b"".join(one for one in singles if isinstance(one, bytes))
+        assert ADDRESS not in singles
+    elif ADDRESS not in singles:
+        # Only where two ranges touch is a row of readable registers not read at once.
+        starts = {span.first for span in image.layout.spans[Table.HOLDING]}
+        assert any(start < first < start + count for first in starts)
+    assert image.read(Table.INPUT, start, count) is ADDRESS
+
+
 # --- what ages with the meter ---------------------------------------------------------------
 
 AGEING = RegisterMap.parse(

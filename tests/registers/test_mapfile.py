@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.located import ConfigError
-from gateway.registers import RegisterMap, Stale, Table
+from gateway.registers import Identity, RegisterMap, Stale, Table
 from gateway.registers.mapfile import parse
 
 SHIPPED = sorted((Path(__file__).parents[2] / "register_maps").glob("*.yaml"))
@@ -51,7 +51,6 @@ def registers(*lines: str) -> str:
             "found undefined alias: a value that starts with * & or ! needs quotes",
         ),
         ("name: »''\ntables: [input]\nregisters: [x]\n", "a map has a name"),
-        ("»name: Test\nregisters: []\n", "'tables' is missing here"),
         ("»tables: [input]\nregisters: []\n", "'name' is missing here"),
         ("»name: Test\ntables: [input]\n", "'registers' is missing here"),
         (
@@ -60,8 +59,7 @@ def registers(*lines: str) -> str:
         ),
         (
             "name: Test\n»xxxx: 1\n",
-            "unknown word 'xxxx'; known are name, tables, word_order, zero_ranges, stale,"
-            " registers, sources, notes",
+            "unknown word 'xxxx'",
         ),
         ("name: Test\n»name: Again\n", "'name' comes twice"),
         ("name: »[a, b]\ntables: [input]\nregisters: [x]\n", "expected one value, found a list"),
@@ -101,12 +99,55 @@ def test_a_file_that_is_no_map_is_refused(marked: str, message: str) -> None:
         ),
         ("tables: [input]\nzero_ranges: »0", "expected a list, found one value"),
         ("tables: [input]\nzero_ranges: [»0, 79]", "expected a list, found one value"),
-        ("tables: [input]\nzero_ranges: [»[0]]", "a zero range is [first, last]"),
-        ("tables: [input]\nzero_ranges: [»[0, 1, 2]]", "a zero range is [first, last]"),
+        ("tables: [input]\nzero_ranges: [»[0]]", "expected [first, last]"),
+        ("tables: [input]\nzero_ranges: [»[0, 1, 2]]", "expected [first, last]"),
         ("tables: [input]\nzero_ranges: [[0, »x]]", "'x' is no whole number"),
         ("tables: [input]\nzero_ranges: [[5, »4]]", "4 is not between 5 and 65535"),
         ("tables: [input]\nzero_ranges: [[»-1, 4]]", "-1 is not between 0 and 65535"),
         ("tables: [input]\nzero_ranges: [[0, »65536]]", "65536 is not between 0 and 65535"),
+        ("filled_ranges: [»[0, 1]]", "expected [first, last, word]"),
+        ("filled_ranges: [[0, 1, »0x10000]]", "0x10000 is not between 0 and 65535"),
+        ("filled_ranges: [[0, 1, »-1]]", "-1 is not between 0 and 65535"),
+        ("ignored_writes: [»[0]]", "expected [first, last]"),
+        ("ignored_writes: [[7, »6]]", "6 is not between 7 and 65535"),
+        ("max_read: »0", "0 is not between 1 and 125"),
+        ("max_read: »126", "126 is not between 1 and 125"),
+        ("whole_values: »yes", "unknown answer 'yes'; known are true, false"),
+        ("base: »-1", "-1 is not between 0 and 65535"),
+        ("base: »0x10000", "0x10000 is not between 0 and 65535"),
+        ("base: 60000\nzero_ranges: [[0, »9000]]", "9000 is not between 0 and 5535"),
+        ("base: 60000\nzero_ranges: [[»9000, 9001]]", "9000 is not between 0 and 5535"),
+        ("identity: »Me", "expected 'word: value' lines, found one value"),
+        ("identity: »{vendor: Me, product: Mine}", "'revision' is missing here"),
+        (
+            "identity: {vendor: Me, product: Mine, »version: '2'}",
+            "unknown word 'version', did you mean 'revision'?",
+        ),
+        (
+            "identity: {vendor: »'', product: Mine, revision: '2'}",
+            "expected 1 to 60 ASCII characters",
+        ),
+        (
+            f"identity: {{vendor: »{'x' * 61}, product: Mine, revision: '2'}}",
+            "expected 1 to 60 ASCII characters",
+        ),
+        ("server_id: »Zähler", "expected 1 to 200 ASCII characters"),
+        ("server_id: »''", "expected 1 to 200 ASCII characters"),
+        ("port: »0", "0 is not between 1 and 65535"),
+        ("unit_ids: [1, »256]", "256 is not between 0 and 255"),
+        ("over: [tcp, »tpc]", "unknown transport 'tpc', did you mean 'tcp'?"),
+        ("over: [»can]", "unknown transport 'can'; known are tcp, rtu, rtu over tcp, udp"),
+        ("not_available: »0", "expected 'word: value' lines, found one value"),
+        ("not_available: {»int17: 0}", "unknown type 'int17', did you mean 'int16'?"),
+        (
+            "not_available: {»string: 0}",
+            "unknown type 'string'; known are int16, uint16, int32, uint32, int64, uint64, acc32,"
+            " acc64, sunssf, float32, float64",
+        ),
+        ("not_available: {int16: »0x8000}", "int16 cannot hold 32768"),
+        ("without: »[[0, 1]]", "'without' takes registers from the map named by 'like'"),
+        ("like: »other", "there is no map 'other'"),
+        ("like: »[other]", "expected one value, found a list"),
         ("tables: [input]\nsources: »a document", "expected a list, found one value"),
         ("tables: [input]\nnotes:\n  - »one: two", "expected one value, found 'word: value' lines"),
     ],
@@ -140,11 +181,11 @@ def test_registers_are_a_list_of_lines(lines: str, message: str) -> None:
         ("»{address: 1, value: 1}", "'type' is missing here"),
         (
             "»{address: 1, type: uint16}",
-            "a register has one of quantity, value, text, expression",
+            "a register has one of quantity, value, text, expression, scale_for",
         ),
         (
             "»{address: 1, type: uint16, value: 1, quantity: voltage_l1}",
-            "a register has one of quantity, value, text, expression",
+            "a register has one of quantity, value, text, expression, scale_for",
         ),
         (
             "{»adress: 1, value: 1, type: uint16}",
@@ -177,8 +218,7 @@ def test_registers_are_a_list_of_lines(lines: str, message: str) -> None:
         ),
         (
             "{address: 1, value: 1, type: »bool}",
-            "unknown type 'bool'; known are int16, uint16, int32, uint32, int64, uint64, acc32,"
-            " acc64, sunssf, float32, float64, string",
+            "unknown type 'bool'",
         ),
         (
             "{address: 1, quantity: »voltag_l1, type: float32}",
@@ -252,18 +292,18 @@ def test_a_constant_that_does_not_fit_is_refused(line: str, message: str) -> Non
     ("line", "message"),
     [
         (
-            "»{address: 1, text: abc, type: string}",
-            "a text needs 'length', in registers of two characters",
+            "{address: 1, text: abc, type: »string}",
+            "a text needs 'length', in registers",
         ),
         ("{address: 1, text: abc, type: string, length: »0}", "0 is not between 1 and 125"),
         ("{address: 1, text: abc, type: string, length: »126}", "126 is not between 1 and 125"),
         (
             "{address: 1, text: abc, type: »uint16, length: 2}",
-            "'text' goes with type string, and only that",
+            "'text' goes with type string or chars, and only with those",
         ),
         (
             "{address: 1, value: 1, type: »string, length: 2}",
-            "'text' goes with type string, and only that",
+            "'text' goes with type string or chars, and only with those",
         ),
         (
             "{address: 1, text: »abcde, type: string, length: 2}",
@@ -274,16 +314,16 @@ def test_a_constant_that_does_not_fit_is_refused(line: str, message: str) -> Non
             "2 registers hold 4 ASCII characters",
         ),
         (
-            "{address: 1, text: »'a ${serial}', type: string, length: 2}",
-            "unknown placeholder ${serial}; known are ${meter_number}, ${device_name}",
+            "{address: 1, text: »'a ${numbr}', type: string, length: 2}",
+            "unknown placeholder ${numbr}; known are ${serial}, ${meter_number}, ${device_name}",
         ),
         (
             "{address: 1, text: »'${meter_number}${}', type: string, length: 2}",
-            "unknown placeholder ${}; known are ${meter_number}, ${device_name}",
+            "unknown placeholder ${}; known are ${serial}, ${meter_number}, ${device_name}",
         ),
         (
             "{address: 1, text: »'${meter_number', type: string, length: 2}",
-            "a placeholder is not closed; known are ${meter_number}, ${device_name}",
+            "a placeholder is not closed; known are ${serial}, ${meter_number}, ${device_name}",
         ),
     ],
 )
@@ -314,7 +354,14 @@ def test_a_wrong_text_is_refused(line: str, message: str) -> None:
             "{address: 1, quantity: energy_active_import_total, type: int32, unit: »kwh}",
             "unknown unit 'kwh', did you mean 'kWh'?",
         ),
-        ("{address: 1, quantity: voltage_l1, type: int16, unit: »''}", "unknown unit ''"),
+        (
+            "{address: 1, quantity: voltage_l1, type: int16, unit: »''}",
+            "voltage_l1 is in V, not in a plain ratio",
+        ),
+        (
+            "{address: 1, quantity: voltage_l1, type: int16, unit: »0.1}",
+            "voltage_l1 is in V, not in a plain ratio",
+        ),
     ],
 )
 def test_a_unit_of_another_dimension_is_refused(line: str, message: str) -> None:
@@ -458,27 +505,45 @@ def test_registers_that_do_not_meet_are_accepted(lines: list[str]) -> None:
 # --- what a good map says -------------------------------------------------------------------
 
 
-def test_a_map_without_the_optional_words_is_big_endian_and_answers_stale_reads_with_0x0b() -> None:
-    written = parse(registers("{address: 7, value: 0x01020304, type: uint32}"), "map")
+def test_a_map_without_the_optional_words_has_these_defaults() -> None:
+    written = parse(
+        "name: Test\nregisters:\n  - {address: 7, value: 0x01020304, type: uint32}\n", "map"
+    )
     assert written.name == "Test"
-    assert written.tables == {Table.INPUT}
+    assert written.tables == {Table.INPUT, Table.HOLDING}
+    assert (written.base, written.word_order) == (0, "big")
     assert written.stale is Stale.EXCEPTION
-    assert (written.zero_ranges, written.sources, written.notes) == ([], [], [])
+    assert (written.filled, written.ignored_writes) == ([], [])
+    assert (written.whole_values, written.max_read) == (False, 125)
+    assert (written.identity, written.server_id) == (None, None)
+    assert (written.over, written.port, written.unit_ids) == (["tcp"], 502, [])
+    assert (written.readers, written.sources, written.notes) == ([], [], [])
     (register,) = written.registers
+    assert register.tables == {Table.INPUT, Table.HOLDING}
     assert register.content == bytes.fromhex("01020304")
 
 
 def test_the_words_of_a_map_are_kept() -> None:
     written = parse(
-        "name: My meter\ntables: [holding, input]\nword_order: little\nstale: silent\n"
+        "name: My meter\ntables: [holding]\nword_order: little\nstale: silent\n"
         "zero_ranges: [[0, 9], [0x20, 0x2F]]\nsources: [a document, page 3]\nnotes: [one]\n"
+        "filled_ranges: [[60, 69, 0x8000]]\nignored_writes: [[3, 4]]\nwhole_values: true\n"
+        "max_read: 80\nserver_id: MY 1\nport: 1502\nunit_ids: [1, 0xF0]\n"
+        "over: [rtu, udp, rtu over tcp]\nreaders: [a box, another]\n"
+        "identity: {vendor: Me, product: Mine, revision: '2'}\n"
         "registers: [{address: 7, value: 0x01020304, type: uint32}]\n",
         "map",
     )
     assert written.name == "My meter"
-    assert written.tables == {Table.HOLDING, Table.INPUT}
+    assert written.tables == {Table.HOLDING}
     assert written.stale is Stale.SILENT
-    assert written.zero_ranges == [(0, 9), (32, 47)]
+    assert written.filled == [(0, 9, 0), (32, 47, 0), (60, 69, 0x8000)]
+    assert written.ignored_writes == [(3, 4)]
+    assert (written.whole_values, written.max_read) == (True, 80)
+    assert (written.identity, written.server_id) == (Identity("Me", "Mine", "2"), "MY 1")
+    assert (written.port, written.unit_ids) == (1502, [1, 240])
+    assert written.over == ["rtu", "udp", "rtu over tcp"]
+    assert written.readers == ["a box", "another"]
     assert (written.sources, written.notes) == (["a document", "page 3"], ["one"])
     assert written.registers[0].content == bytes.fromhex("03040102")
 

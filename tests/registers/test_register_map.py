@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import FrozenInstanceError
 from types import MappingProxyType
 
 import pytest
@@ -48,10 +49,10 @@ def number(image: Image, address: int, code: str, table: Table = Table.INPUT) ->
     return struct.unpack(code, octets(image, address, struct.calcsize(code) // 2, table))[0]
 
 
-def test_a_map_knows_its_title_and_what_it_does_when_stale() -> None:
+def test_a_map_knows_what_its_file_says() -> None:
     served = RegisterMap.parse(MIXED, "mixed.yaml")
-    assert (served.title, served.stale) == ("Mixed", Stale.SILENT)
-    assert (served.sources, served.notes) == (["a document"], ["a note"])
+    assert (served.written.name, served.written.stale) == ("Mixed", Stale.SILENT)
+    assert (served.written.sources, served.written.notes) == (["a document"], ["a note"])
     assert [register.address for register in served.registers][:4] == [0, 1, 3, 5]
 
 
@@ -184,8 +185,10 @@ def test_images_of_one_map_share_their_layout(snapshot: Build) -> None:
 
 def test_a_map_cannot_be_changed() -> None:
     served = RegisterMap.parse(MIXED, "mixed.yaml")
-    with pytest.raises(AttributeError):
-        served.title = "Other"
+    with pytest.raises(FrozenInstanceError):
+        served.layout = None
+    with pytest.raises(FrozenInstanceError):
+        served.written.name = "Other"
 
 
 # --- the age of the telegram ----------------------------------------------------------------
@@ -402,3 +405,93 @@ def test_coarse_rendering_leaves_the_snapshot_as_it_was() -> None:
     seen = Snapshot(MappingProxyType(dict(values)), MappingProxyType({}), 0.0)
     assert shown(power_map(1).render(seen)) == [1, 1, 0, 0]
     assert seen.values == values
+
+
+# --- the other way round, by direction, in several steps ------------------------------------
+
+
+def steps_map(*groups: tuple[str, str, str]) -> RegisterMap:
+    """Return a map with a total and its phases for each (quantity's stem, unit, type)."""
+    lines, address = "", 0
+    for stem, unit, kind in groups:
+        for of in ("total", "l1", "l2", "l3"):
+            lines += (
+                f"  - {{address: {address}, quantity: {stem}_{of}, type: {kind}, unit: {unit}}}\n"
+            )
+            address += 2
+    return RegisterMap.parse(f"name: x\nregisters:\n{lines}", "x")
+
+
+GROUPS = st.tuples(
+    st.sampled_from(
+        ["active_power", "-active_power", "active_power_import", "active_power_export"]
+    ),
+    st.sampled_from(["0.1 W", "W", "10 W", "100 W", "kW", "0.1 kW"]),
+    st.just("int32"),
+)
+
+
+@given(
+    total_w=watts,
+    phases=three_phases,
+    groups=st.lists(GROUPS, min_size=1, max_size=5),
+)
+@example(total_w=15, phases=[(2300, 100)] * 3, groups=[("-active_power", "10 W", "int32")])
+@example(total_w=-14, phases=[(2300, 100)] * 3, groups=[("active_power_export", "10 W", "int32")])
+@example(
+    total_w=1_450,
+    phases=[(2300, 210)] * 3,
+    groups=[("active_power", "10 W", "int32"), ("-active_power", "kW", "int32")],
+)
+def test_phases_sum_to_the_total_in_every_step_and_sign_that_a_map_shows(
+    snapshot: Build,
+    total_w: int,
+    phases: list[tuple[int, int]],
+    groups: list[tuple[str, str, str]],
+) -> None:
+    image = steps_map(*groups).render(snapshot(powers(total_w, phases)))
+    for place, (stem, unit, _) in enumerate(groups):
+        total, *parts = (number(image, 8 * place + 2 * at, ">i") for at in range(4))
+        assert sum(parts) == total, (stem, unit)
+        meant = {"-": -total_w, "i": max(total_w, 0), "e": max(-total_w, 0)}
+        exact = meant.get(stem[0], meant.get(stem.removeprefix("active_power_")[0], total_w))
+        step_w = {"0.1 W": 0.1, "W": 1, "10 W": 10, "100 W": 100, "kW": 1000, "0.1 kW": 100}[unit]
+        assert total == round(exact / step_w)
+        # What nothing is drawn from is not fed into either.
+        assert all(part == 0 or (part > 0) == (total > 0) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("stem", "kind", "code", "total_w", "shown_total"),
+    [
+        ("active_power", "int16", ">h", 400_000, 32767),
+        ("active_power", "int16", ">h", -400_000, -32767),
+        ("-active_power", "int16", ">h", 400_000, -32767),
+        ("active_power_import", "uint16", ">H", 700_000, 65534),
+        ("active_power_export", "uint16", ">H", -700_000, 65534),
+        ("-active_power", "uint16", ">H", -50, 5),
+        ("-active_power", "uint16", ">H", 50, 0),
+    ],
+)
+def test_coarse_phases_sum_to_a_total_that_saturates_too(
+    snapshot: Build, stem: str, kind: str, code: str, total_w: int, shown_total: int
+) -> None:
+    served = steps_map((stem, "10 W", kind))
+    image = served.render(snapshot(powers(total_w, [(2300, 5_000), (2310, 4_000), (2290, 9_000)])))
+    total, *parts = (number(image, 2 * at, code) for at in range(4))
+    assert total == shown_total
+    assert sum(parts) == total
+
+
+def test_total_and_phases_of_one_step_may_have_different_types(snapshot: Build) -> None:
+    lines = "".join(
+        f"  - {{address: {2 * place}, quantity: {name}, type: {kind}, unit: 10 W}}\n"
+        for place, (name, kind) in enumerate(
+            zip(POWERS, ("int32", "int16", "int16", "int16"), strict=True)
+        )
+    )
+    image = RegisterMap.parse(f"name: x\nregisters:\n{lines}", "x").render(
+        snapshot(powers(14, [(2300, 100)] * 3))
+    )
+    assert number(image, 0, ">i") == 1
+    assert [number(image, 2 * place, ">h") for place in (1, 2, 3)] == [1, 0, 0]

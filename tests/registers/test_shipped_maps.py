@@ -1,24 +1,16 @@
-"""The register maps that we ship: against the fact tables, and against what clients rely on."""
+"""Single shipped maps: what their clients rely on."""
 
 import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
+from gateway import map_library
 from gateway.registers import ExceptionCode, Image, RegisterMap, Table
-from gateway.registers.mapfile import Register
-from gateway.snapshot import Snapshot
-from gateway.telegram.obis import CLOCK, DEVICE_NAME, EXPECTED_UNITS, METER_NUMBER
-
-MAPS = Path(__file__).parents[2] / "register_maps"
-# Beside the checkout; the tables that the maps were written from are no part of it.
-FACTS = Path(__file__).parents[3] / "shared" / "facts" / "maps"
-SHIPPED = sorted(path.stem for path in MAPS.glob("*.yaml"))
+from gateway.snapshot import QUANTITIES, Snapshot
+from gateway.snapshot.quantities import TEXTS
 
 Build = Callable[[Mapping[str, object]], Snapshot]
 Pushed = Callable[[str], Snapshot]
@@ -42,12 +34,16 @@ READINGS = {
     "1-0:13.7.0": 0.987,
     "1-0:3.7.0": 12,
     "1-0:4.7.0": 431,
+    "1-0:1.8.1": 12_000_000,
+    "1-0:1.8.2": 345_678,
+    "1-0:2.8.1": 9_000_000,
+    "1-0:2.8.2": 876_543,
 }
 
 
 @cache
 def shipped(name: str) -> RegisterMap:
-    return RegisterMap.parse((MAPS / f"{name}.yaml").read_text("utf-8"), f"{name}.yaml")
+    return map_library.load(name, None)
 
 
 def read(image: Image, address: int, count: int, table: Table) -> bytes:
@@ -58,46 +54,6 @@ def read(image: Image, address: int, count: int, table: Table) -> bytes:
 
 def number(image: Image, address: int, code: str, table: Table = Table.INPUT) -> int | float:
     return struct.unpack(code, read(image, address, struct.calcsize(code) // 2, table))[0]
-
-
-def by_address(served: RegisterMap, table: Table) -> dict[int, Register]:
-    return {r.address: r for r in served.registers if table in r.tables}
-
-
-def test_these_maps_are_shipped() -> None:
-    assert SHIPPED == ["eastron_sdm630", "obis_plain", "sunspec_203", "sunspec_213"]
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_map_says_what_it_is_and_where_that_is_written(name: str) -> None:
-    served = shipped(name)
-    assert served.title
-    assert served.sources
-    assert served.notes
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("model", ["kaifa-ma309m", "kaifa-ma110m", "honeywell"])
-def test_every_register_of_a_map_can_be_read_for_every_meter(
-    pushed: Pushed, name: str, model: str
-) -> None:
-    served = shipped(name)
-    image = served.render(pushed(model))
-    for register in served.registers:
-        for table in register.tables:
-            assert len(read(image, register.address, register.words, table)) == 2 * register.words
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_what_the_meter_does_not_send_shows_its_types_pattern(snapshot: Build, name: str) -> None:
-    served = shipped(name)
-    image = served.render(snapshot({}))
-    for register in served.registers:
-        if register.quantity and register.quantity != "frequency":
-            assert register.type is not None
-            for table in register.tables:
-                found = read(image, register.address, register.words, table)
-                assert found == register.type.not_available
 
 
 @pytest.mark.parametrize("name", ["sunspec_203", "sunspec_213", "obis_plain"])
@@ -244,7 +200,8 @@ def test_sunspec_203_phases_sum_to_the_total_in_its_steps(snapshot: Build) -> No
         (6, 7.15),
         (48, 11.89),
         (52, -2643.0),
-        (62, 0.987),
+        (62, -0.987),  # the sign of the power, which is fed in
+        (30, -0.987),
         (70, 50.0),
         (72, 12_345.678),
         (74, 9_876.543),
@@ -266,7 +223,7 @@ def test_eastron_phase_powers_sum_to_the_total(snapshot: Build) -> None:
     assert sum(number(image, address, ">f") for address in (12, 14, 16)) == -2643.0
 
 
-@pytest.mark.parametrize(("address", "count"), [(44, 2), (50, 2), (88, 112), (230, 112), (358, 28)])
+@pytest.mark.parametrize(("address", "count"), [(44, 2), (50, 2), (68, 2), (208, 16), (226, 8)])
 def test_eastron_addresses_without_register_read_zero(
     snapshot: Build, address: int, count: int
 ) -> None:
@@ -274,11 +231,12 @@ def test_eastron_addresses_without_register_read_zero(
     assert read(image, address, count, Table.INPUT) == bytes(2 * count)
 
 
-def test_eastron_is_read_in_long_blocks_and_ends_at_385(snapshot: Build) -> None:
+def test_eastron_is_read_in_blocks_of_80(snapshot: Build) -> None:
     image = shipped("eastron_sdm630").render(snapshot(READINGS))
-    for address, count in ((0, 80), (0, 125), (200, 80), (305, 80), (306, 80)):
+    for address, count in ((0, 80), (28, 80), (200, 70), (334, 48)):
         assert len(read(image, address, count, Table.INPUT)) == 2 * count
-    for address, count in ((386, 1), (385, 2), (307, 80)):
+    assert image.read(Table.INPUT, 0, 81) is ExceptionCode.ILLEGAL_DATA_VALUE
+    for address, count in ((108, 1), (107, 2), (382, 1), (200, 71)):
         assert image.read(Table.INPUT, address, count) is ExceptionCode.ILLEGAL_DATA_ADDRESS
 
 
@@ -290,7 +248,7 @@ def test_eastron_holding_registers_are_its_configuration_not_its_measurements(
     assert number(image, 10, ">f", Table.INPUT) == pytest.approx(1.44)
     assert number(image, 64512, ">I", Table.HOLDING) == 215_916_069
     assert number(image, 64514, ">H", Table.HOLDING) == 112
-    assert image.read(Table.HOLDING, 0, 2) is ExceptionCode.ILLEGAL_DATA_ADDRESS
+    assert image.read(Table.HOLDING, 342, 2) is ExceptionCode.ILLEGAL_DATA_ADDRESS
     assert image.read(Table.INPUT, 64512, 2) is ExceptionCode.ILLEGAL_DATA_ADDRESS
 
 
@@ -315,14 +273,16 @@ PLAIN = {
     "0-0:42.0.0": (40, "8 registers"),
     "1-0:3.7.0": (50, ">I"),
     "1-0:4.7.0": (52, ">I"),
+    "1-0:1.8.1": (54, ">I"),
+    "1-0:1.8.2": (56, ">I"),
+    "1-0:2.8.1": (58, ">I"),
+    "1-0:2.8.2": (60, ">I"),
 }
 
 
-def test_obis_plain_has_a_register_for_every_obis_code_of_the_data_model() -> None:
-    # Single tariffs have no register yet; their sum has.
-    sums = {obis for obis in EXPECTED_UNITS if obis.e == 0 and obis.c not in range(5, 9)}
-    model = {*sums, CLOCK, METER_NUMBER, DEVICE_NAME}
-    assert {f"{code}.255" for code in PLAIN} == {str(code) for code in model}
+def test_obis_plain_has_a_register_for_every_obis_code_that_is_a_quantity_or_text() -> None:
+    codes = {str(quantity.obis) for quantity in QUANTITIES.values() if quantity.obis}
+    assert {f"{code}.255" for code in PLAIN} == codes | {str(code) for code in TEXTS.values()}
 
 
 @pytest.mark.parametrize(("code", "place"), PLAIN.items())
@@ -352,95 +312,4 @@ def test_obis_plain_shows_the_signed_power_and_the_telegrams_age(snapshot: Build
 
 def test_obis_plain_is_one_block_without_a_hole() -> None:
     (span,) = shipped("obis_plain").layout.spans[Table.HOLDING]
-    assert (span.first, span.end) == (0, 54)
-
-
-# --- the fact tables ------------------------------------------------------------------------
-
-# What a map's notes say that it shows otherwise than the table.
-QUANTITIES_ELSE = {
-    "energy_reactive_q1_total": "energy_reactive_import_total",
-    "energy_reactive_q4_total": "energy_reactive_export_total",
-}
-# Where the Eastron meter adds, our map has an expression.
-EXPRESSIONS = {
-    "energy_active_total": "energy_active_import_total + energy_active_export_total",
-    "energy_reactive_total": "energy_reactive_import_total + energy_reactive_export_total",
-}
-# "Power counts in steps of 10 W": W, VA and VAR with their scale factors.
-POWER_STEMS = ("active_power", "apparent_power", "reactive_power")
-TEN_WATTS = {40092, 40097, 40102}
-# Mn and Md are our own, SN is the meter number, DA is not implemented.
-IDENTITY = {40004, 40020, 40052, 40068}
-SERIAL = 64512
-
-
-def facts(name: str) -> dict[str, Any]:
-    path = FACTS / f"{name}.yaml"
-    if not path.is_file():
-        pytest.skip("the fact tables stand beside the project's own checkout only")
-    return yaml.safe_load(path.read_text("utf-8"))
-
-
-@pytest.mark.parametrize(
-    ("name", "table_name"),
-    [("sunspec_203", "sunspec_meter_203"), ("sunspec_213", "sunspec_meter_213")],
-)
-def test_a_sunspec_map_agrees_with_its_fact_table(name: str, table_name: str) -> None:
-    known = facts(table_name)
-    ours = by_address(shipped(name), Table.HOLDING)
-    for row in known["registers"]:
-        register = ours.pop(row["address"])
-        assert register.type is not None
-        quantity = row["quantity"]
-        assert register.type.name == row["type"], row
-        assert register.quantity in (quantity, QUANTITIES_ELSE.get(quantity)), row
-        step = 10 if name == "sunspec_203" and quantity.startswith(POWER_STEMS) else row["scale"]
-        percent = 0.01 if row["unit"] == "%" else 1
-        assert 10.0**register.exponent == pytest.approx(step * percent), row
-        assert register.unit == row["unit"], row
-    image = shipped(name).render(None)
-    for row in known["static"]:
-        register = ours.pop(row["address"])
-        found = read(image, row["address"], register.words, Table.HOLDING)
-        assert register.words == row.get("length", {"uint32": 2}.get(row["type"], 1)), row
-        if row["address"] in IDENTITY:
-            continue
-        if row["type"] == "string":
-            assert found == row["value"].encode().ljust(len(found), b"\0"), row
-        elif row["address"] in TEN_WATTS and name == "sunspec_203":
-            assert int.from_bytes(found, "big", signed=True) == 1
-        else:
-            assert int.from_bytes(found, "big", signed=row["value"] < 0) == row["value"], row
-    assert ours == {}
-
-
-def test_the_eastron_map_agrees_with_its_fact_table() -> None:
-    known = facts("eastron_sdm630")
-    served = shipped("eastron_sdm630")
-    inputs, holding = by_address(served, Table.INPUT), by_address(served, Table.HOLDING)
-    for row in known["registers"]:
-        register = inputs.pop(row["address"])
-        assert register.type is not None
-        assert register.type.name == row["type"], row
-        assert register.shows == EXPRESSIONS.get(row["quantity"], row["quantity"]), row
-        assert register.unit == row["unit"], row
-    assert inputs == {}
-    image = served.render(None)
-    for row in known["static"]:
-        register = holding.pop(row["address"])
-        assert register.type is not None
-        assert register.type.name == row["type"], row
-        if row["address"] == SERIAL:
-            assert register.quantity == "meter_serial"
-        else:
-            code = {"float32": ">f", "uint16": ">H"}[row["type"]]
-            assert number(image, row["address"], code, Table.HOLDING) == row["value"], row
-    assert holding == {}
-    zeros = [
-        address
-        for first, last in known["zero_ranges"]
-        for address in range(first, last + 1)
-        if image.read(Table.INPUT, address, 1) is ExceptionCode.ILLEGAL_DATA_ADDRESS
-    ]
-    assert zeros == []
+    assert (span.first, span.end) == (0, 62)

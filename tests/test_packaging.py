@@ -42,6 +42,7 @@ def test_the_wheel_brings_its_maps_and_its_command(tmp_path: Path) -> None:
     shipped = sorted(path.stem for path in (PROJECT / "register_maps").glob("*.yaml"))
     assert [line.split()[0] for line in maps.stdout.splitlines()] == shipped
     assert (target / "gateway" / "register_maps").is_dir()
+    assert (target / "gateway" / "schemas" / "map.json").is_file()
 
 
 def test_imports_run_one_way() -> None:

@@ -1,0 +1,46 @@
+"""obisgate maps lint: what is wrong with a map, and where."""
+
+import argparse
+from pathlib import Path
+
+from gateway import map_library
+from gateway.cli.command import Commands, add_command
+from gateway.cli.maps import library
+from gateway.registers.lint import Finding, Severity, lint
+
+
+def add_to(actions: Commands) -> None:
+    """Add the action."""
+    parser = add_command(
+        actions,
+        "lint",
+        lint_maps,
+        "say what is wrong with maps, as file:line:column",
+        "  obisgate maps lint my_maps/plc.yaml\n  obisgate maps lint",
+    )
+    parser.add_argument("maps_named", nargs="*", metavar="NAME|FILE", help="none: all maps")
+    library.add_folder(parser)
+
+
+def lint_maps(options: argparse.Namespace) -> int:
+    """Print a line for all that is wrong, and how much that is; 1 if there are errors."""
+    names = options.maps_named or sorted(map_library.find(options.maps))
+    findings: list[Finding] = []
+    for name in names:
+        path, others = library.find(name, options.maps)
+        for finding in lint(map_library.text_of(path), str(path), map_library.others(others)):
+            short = finding._replace(file=library.shown(Path(finding.file)))
+            if short not in findings:  # maps that are like each other have the same errors
+                findings.append(short)
+    for finding in findings:
+        print(finding)
+    errors = sum(finding.severity is Severity.ERROR for finding in findings)
+    print(
+        f"{_count(len(names), 'map')}: {_count(errors, 'error')}, "
+        f"{_count(len(findings) - errors, 'warning')}"
+    )
+    return 1 if errors else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

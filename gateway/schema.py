@@ -1,0 +1,429 @@
+"""JSON Schemas of maps and of config.yaml, for editors: they complete, explain and check.
+
+Made from the words, types, quantities and limits that the readers of these files know. `make
+schemas` writes them to `schemas/`, and the first lines that name them into the shipped files. What
+depends on other lines, such as overlaps, only `obisgate maps lint` and `obisgate check` find.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway import map_library
+from gateway.config import BAUD_RATES, LINE_WORDS, PARITIES, Transport
+from gateway.registers import Stale, Table
+from gateway.registers.codec import CHARS, STRING, TYPES, UNITS
+from gateway.registers.expression import MAX_CHARACTERS
+from gateway.registers.image import MAX_READ_REGISTERS
+from gateway.registers.mapfile import (
+    IDENTITY_WORDS,
+    MAP_WORDS,
+    MAX_IDENTITY_CHARACTERS,
+    TRANSPORTS,
+)
+from gateway.registers.register import (
+    CONTENT_WORDS,
+    MAX_ADDRESS,
+    MAX_STRING_WORDS,
+    REGISTER_WORDS,
+    SERIAL,
+    UNIT_ID,
+    WORD_ORDERS,
+)
+from gateway.simulator import MODELS
+from gateway.snapshot import QUANTITIES
+from gateway.snapshot.adjust import ADJUSTABLE
+from gateway.snapshot.derive import PHASES
+from gateway.snapshot.quantities import AGE, TEXTS
+from gateway.sources.address import KINDS
+from gateway.telegram.layouts import LAYOUTS
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FOLDER = map_library.SHIPPED.parent / "schemas"
+# What yaml-language-server, behind VS Code, Neovim and others, takes a schema's place from.
+MODELINE = "# yaml-language-server: $schema="
+MAP_SCHEMA = FOLDER / "map.json"
+CONFIG_SCHEMA = FOLDER / "config.json"
+
+_POWER_UNITS = ("W", "VA", "var")
+_TYPE_NAMES = [*TYPES, STRING, CHARS]
+
+
+def map_schema() -> Schema:
+    """Return the schema of a register map."""
+    words = _map_words()
+    return {
+        "$schema": DIALECT,
+        "title": "obisgate register map",
+        **_object(words, MAP_WORDS, required=("name",)),
+        "anyOf": [{"required": ["registers"]}, {"required": ["like"]}],
+        "dependentRequired": {"without": ["like"]},
+    }
+
+
+def config_schema() -> Schema:
+    """Return the schema of config.yaml."""
+    return {"$schema": DIALECT, "title": "obisgate configuration", **_config()}
+
+
+# --- what both are made of --------------------------------------------------------------------
+
+
+def _said(schema: Schema, description: str) -> Schema:
+    return {"description": description, **schema}
+
+
+def _object(words: Mapping[str, Schema], names: Iterable[str], required: Iterable[str]) -> Schema:
+    """Return the schema of 'word: value' lines; KeyError for a word that only the reader knows."""
+    return {
+        "type": "object",
+        "properties": {name: words[name] for name in names},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _text(**limits: Any) -> Schema:
+    """Return that of a text: YAML takes some for numbers, the reader as they are written."""
+    return {"type": ["string", "number", "boolean"], **limits}
+
+
+def _list(item: Schema, **limits: Any) -> Schema:
+    return {"type": "array", "items": item, **limits}
+
+
+def _any(*schemas: Schema) -> Schema:
+    return {"anyOf": list(schemas)}
+
+
+def _one_of(words: Iterable[str]) -> Schema:
+    return {"enum": [str(word) for word in words]}
+
+
+def _integer(lowest: int, highest: int) -> Schema:
+    return {"type": "integer", "minimum": lowest, "maximum": highest}
+
+
+def _number() -> Schema:
+    """Return that of a number; in another YAML than the reader's nan and 0x… are texts."""
+    pattern = r"^\s*[-+]?(0[xX][0-9A-Fa-f]+|[nN][aA][nN]|[iI][nN][fF]|[0-9.]+([eE][-+]?\d+)?)\s*$"
+    return _any({"type": "number"}, {"type": "string", "pattern": pattern})
+
+
+def _amount(unit: str) -> Schema:
+    pattern = rf"^\s*\d{{1,6}}(\.\d+)?\s*k?({unit})?\s*$"
+    return _any({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": pattern})
+
+
+def _known(words: Iterable[str]) -> Schema:
+    """Return that of a name that may be the user's own; an editor offers the known ones."""
+    return _any(_one_of(sorted(words)), {"type": "string"})
+
+
+# --- maps -------------------------------------------------------------------------------------
+
+
+def _map_words() -> dict[str, Schema]:
+    address = _integer(0, MAX_ADDRESS)
+    pair = _list(address, minItems=2, maxItems=2)
+    texts = _list(_text())
+    identity = _text(minLength=1, maxLength=MAX_IDENTITY_CHARACTERS)
+    number = _number()
+    return {
+        "name": _said(_text(minLength=1), "what `obisgate maps` lists"),
+        "like": _said(
+            _known(map_library.find(None)), "starts from that map; what stands here replaces"
+        ),
+        "without": _said(
+            _list(pair), "addresses [first, last] that are not taken over from the map it is like"
+        ),
+        "readers": _said(texts, "who reads this map: inverters, wallboxes, programs"),
+        "tested_with": _said(texts, "clients that have read it from the gateway"),
+        "sources": _said(texts, "the documents that it is from"),
+        "notes": _said(texts, "what a user must know"),
+        "base": _said(address, "all addresses of this file count from here"),
+        "tables": _said(
+            _list(_one_of(Table), minItems=1),
+            "holding: function 03, input: function 04; left out: both alike",
+        ),
+        "word_order": _word_order("which word of a longer value comes first"),
+        "not_available": _said(
+            {
+                "type": "object",
+                "properties": dict.fromkeys(TYPES, number),
+                "additionalProperties": False,
+            },
+            "the patterns for values that are not there, by type",
+        ),
+        "zero_ranges": _said(_list(pair), "addresses [first, last] without a register that read 0"),
+        "filled_ranges": _said(
+            _list(_list(address, minItems=3, maxItems=3)),
+            "addresses without a register that read another word: [first, last, word]",
+        ),
+        "ignored_writes": _said(
+            _list(pair), "writes to [first, last] are acknowledged and change nothing"
+        ),
+        "whole_values": _said(
+            {"enum": [True, False, "true", "false"]}, "a read that cuts a value is refused"
+        ),
+        "max_read": _said(_integer(1, MAX_READ_REGISTERS), "the longest read, in registers"),
+        "identity": _said(
+            _object(dict.fromkeys(IDENTITY_WORDS, identity), IDENTITY_WORDS, IDENTITY_WORDS),
+            "the answer to function 43/14",
+        ),
+        "server_id": _said(_text(minLength=1, maxLength=200), "the answer to function 17"),
+        "stale": _said(
+            _one_of(Stale),
+            "the answer when the meter is silent: exception 0x0B, none, or the patterns for "
+            "values that are not there",
+        ),
+        "port": _said(_integer(1, 65535), "the TCP or UDP port at which its readers look"),
+        "unit_ids": _said(_list(_integer(0, 255)), "the unit ids that they ask; left out: any"),
+        "over": _said(_list(_one_of(TRANSPORTS)), "how they come"),
+        "registers": _said(_list(_register(), minItems=1), "one line a register"),
+    }
+
+
+def _word_order(description: str) -> Schema:
+    return _said(_one_of(WORD_ORDERS), f"{description}: big: the high one, little: the low one")
+
+
+def _register() -> Schema:
+    address = _integer(0, MAX_ADDRESS)
+    number = _number()
+    placeholders = ", ".join(f"${{{name}}}" for name in (SERIAL, *TEXTS))
+    powers = [q.name for q in QUANTITIES.values() if q.unit in _POWER_UNITS]
+    words: dict[str, Schema] = {
+        "address": _said(address, "as on the wire, counted from 0"),
+        "quantity": _said(_quantity(), "what stands there; with - in front the other way round"),
+        "value": _said(
+            _any(_one_of([UNIT_ID]), *_number()["anyOf"]),
+            f"a constant; {UNIT_ID}: the id under which the unit is asked",
+        ),
+        "text": _said(_text(), f"a text; placeholders are {placeholders}"),
+        "expression": _said(
+            {"type": ["string", "number"], "maxLength": MAX_CHARACTERS},
+            "arithmetic over quantities: + - * / // %, abs, min, max",
+        ),
+        "scale_for": _said(
+            _one_of(powers), "the scale factor that holds the connection's rated power"
+        ),
+        "type": _said(_one_of(_TYPE_NAMES), "how the value is written into registers"),
+        "length": _said(_integer(1, MAX_STRING_WORDS), "of a text, in registers"),
+        "unit": _said(_unit(), "in what the register counts: kWh, 0.1 V, 10 W, 0.001"),
+        "scale_register": _said(address, "the register of type sunssf that scales it as well"),
+        "not_available": _said(number, "what stands there when the meter does not send it"),
+        "only_count": _said(
+            _integer(1, MAX_READ_REGISTERS), "answers only a read of exactly its own length"
+        ),
+        "table": _said(_one_of(Table), "its own table"),
+        "word_order": _word_order("its own order of words"),
+    }
+    is_text = {"properties": {"type": _one_of([STRING, CHARS])}, "required": ["type"]}
+    return {
+        **_object(words, REGISTER_WORDS, required=("address", "type")),
+        "oneOf": [{"required": [word]} for word in CONTENT_WORDS],
+        "if": is_text,
+        "then": {"required": ["text", "length"]},
+        "else": {"not": _any({"required": ["text"]}, {"required": ["length"]})},
+    }
+
+
+def _quantity() -> Schema:
+    """Return that of a quantity's name, each with what it means, which editors show with it."""
+    names = [
+        {
+            "const": q.name,
+            "description": f"{q.meaning} ({', '.join(filter(None, (q.unit, str(q.origin))))})",
+        }
+        for q in QUANTITIES.values()
+    ]
+    turned = "|".join(name for name in QUANTITIES if name != AGE.name)
+    return _any(
+        *names, _said({"type": "string", "pattern": f"^-({turned})$"}, "the other way round")
+    )
+
+
+def _unit() -> Schema:
+    units = [unit for unit in UNITS if unit]
+    alternatives = "|".join(units)
+    return _any(
+        _one_of(units),
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": rf"^\s*(0\.0*1|10*(\.0+)?)(\s+({alternatives}))?\s*$"},
+    )
+
+
+# --- config.yaml ------------------------------------------------------------------------------
+
+
+def _config() -> Schema:
+    words = {
+        "meters": _said(_named(_meter()), "the smart meters that are read, by a name of yours"),
+        "listeners": _said(_list(_listener(), minItems=1), "where clients ask, and what they get"),
+        "maps": _said({"type": "string", "minLength": 1}, "a folder of your own register maps"),
+        "layouts": _said(
+            {"type": "object", "additionalProperties": _layout()},
+            "lists of bare values that obisgate does not know yet",
+        ),
+        "state": _said(
+            {"type": "string", "minLength": 1}, "the file that keeps the last counters and energies"
+        ),
+    }
+    return _object(words, words, required=("meters", "listeners"))
+
+
+def _named(schema: Schema) -> Schema:
+    return {"type": "object", "minProperties": 1, "additionalProperties": schema}
+
+
+def _meter() -> Schema:
+    examples = ", ".join(KINDS.values())
+    kinds = "|".join(KINDS)
+    key = {"type": ["string", "integer"], "minLength": 1}
+    phases = [phase.upper() for phase in PHASES]
+    words = {
+        "source": _said(
+            _any(
+                _one_of(f"simulator:{model}" for model in MODELS),
+                {"type": "string", "pattern": f"^({kinds}):."},
+            ),
+            f"where its telegrams come from: {examples}",
+        ),
+        "key": _said(key, "file:PATH or env:NAME; 32 hex digits work with a warning"),
+        "auth_key": _said(key, "as key, only where the operator gives one"),
+        "hold": _said(
+            _any(
+                {"type": "number", "exclusiveMinimum": 0},
+                {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|min|h)?\s*$"},
+            ),
+            "how long the last values are served without a telegram: 15s, 500ms, 2min, 1h",
+        ),
+        "connection": _said(_amount("A"), "the house's main fuse, as 63A"),
+        "layout": _said(
+            _known(layout.name for layout in LAYOUTS), "prescribes a list of values"
+        ),
+        "frequency": _said(_amount("Hz"), "nominal frequency of the grid, as 50Hz"),
+        "phases": _said(
+            _list(_one_of([*phases, *PHASES]), minItems=len(PHASES), maxItems=len(PHASES)),
+            "which of the meter's phases stand as L1, L2 and L3",
+        ),
+    }  # fmt: skip
+    return {
+        **_object(words, words, required=("source",)),
+        "if": {"properties": {"source": {"pattern": "^simulator:"}}},
+        "else": {"required": ["key"]},
+    }
+
+
+def _listener() -> Schema:
+    endpoint = _any(
+        _integer(0, 65535), {"type": "string", "pattern": r"^(.*:)?\d{1,5}$", "minLength": 1}
+    )
+    reached: dict[str, Schema] = dict.fromkeys(Transport, endpoint)
+    described = {
+        Transport.TCP: "Modbus TCP: 0.0.0.0:502, [::]:502, or 5020 for this machine only",
+        Transport.RTU_OVER_TCP: "RTU frames over TCP, as serial servers send them: 0.0.0.0:4196",
+        Transport.UDP: "Modbus UDP: 0.0.0.0:502",
+        Transport.SERIAL: "Modbus RTU on a serial line: /dev/serial/by-id/…",
+    }
+    reached[Transport.SERIAL] = {"type": "string", "pattern": "^/"}
+    line: dict[str, Schema] = {
+        "baud": _any(_one_of(BAUD_RATES), {"enum": [int(rate) for rate in BAUD_RATES]}),
+        "parity": _one_of(PARITIES),
+        "stop_bits": _integer(1, 2),
+    }
+    unit_id = r"^(0x[0-9A-Fa-f]{1,2}|1?\d{1,2}|2[0-4]\d|25[0-5])$"
+    words = {
+        **{word: _said(schema, described[Transport(word)]) for word, schema in reached.items()},
+        **{word: _said(line[word], f"{word} of the serial line") for word in LINE_WORDS},
+        "allow": _said(
+            _list({"type": "string"}, minItems=1),
+            "who may connect, as 192.168.1.0/24; left out: all",
+        ),
+        "units": _said(
+            {
+                "type": "object",
+                "propertyNames": {"pattern": unit_id},
+                "additionalProperties": _unit_of(),
+            },
+            "which meter is shown by which map, by unit id",
+        ),
+        "any": _said(_unit_of(), "what every other unit id shows"),
+    }  # fmt: skip
+    serial = {"required": ["serial"]}
+    return {
+        **_object(words, words, required=()),
+        "oneOf": [{"required": [str(transport)]} for transport in Transport],
+        "anyOf": [{"required": ["units"]}, {"required": ["any"]}],
+        "if": serial,
+        "then": {"not": _any({"required": ["allow"]}, {"required": ["any"]})},
+        "else": {"not": _any(*({"required": [word]} for word in LINE_WORDS))},
+    }
+
+
+def _unit_of() -> Schema:
+    linear: dict[str, Schema] = {
+        "factor": {"type": "number", "exclusiveMinimum": 0},
+        "offset": {"type": "number"},
+    }
+    adjustment = {**_object(linear, linear, required=()), "minProperties": 1}
+    words = {
+        "meter": _said(_text(minLength=1), "one of `meters`"),
+        "map": _said(_known(map_library.find(None)), "a register map: `obisgate maps`"),
+        "base": _said(_integer(0, MAX_ADDRESS), "where the map begins, instead of where it says"),
+        "serial": _said(_text(minLength=1), "the emulated meter's serial number"),
+        "rated_power": _said(_amount("W"), "for scale factors, as 10kW; else the connection's"),
+        "adjust": _said(
+            {
+                "type": "object",
+                "properties": dict.fromkeys(ADJUSTABLE, adjustment),
+                "additionalProperties": False,
+            },
+            "corrections by quantity: factor × value + offset",
+        ),
+    }
+    return _object(words, words, required=("meter", "map"))
+
+
+def _layout() -> Schema:
+    words = {
+        "makers": _said(_text(), "first letters of the system titles; left out: all"),
+        "items": _said({"type": "string"}, "OBIS code, type and unit a line, as they are pushed"),
+    }
+    return _object(words, words, required=("items",))
+
+
+def written() -> Mapping[Path, str]:
+    """Return what stands in the files of the schemas."""
+    schemas = {MAP_SCHEMA: map_schema(), CONFIG_SCHEMA: config_schema()}
+    return {
+        path: json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+        for path, schema in schemas.items()
+    }
+
+
+def naming(schema: str, text: str) -> str:
+    """Return a YAML text whose first line tells editors where its schema is."""
+    kept = text.partition("\n")[2] if text.startswith(MODELINE) else text
+    return f"{MODELINE}{schema}\n{kept}"
+
+
+def _write() -> None:
+    """Write the schemas, and the first lines of the files that come along."""
+    for path, text in written().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    named = dict.fromkeys(map_library.SHIPPED.glob("*.yaml"), f"../schemas/{MAP_SCHEMA.name}")
+    named[FOLDER.parent / "config.yaml"] = f"schemas/{CONFIG_SCHEMA.name}"
+    for path, schema in named.items():
+        text = path.read_text(encoding="utf-8")
+        if naming(schema, text) != text:
+            path.write_text(naming(schema, text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write()

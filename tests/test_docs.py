@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway import map_library
+
 DOCS = Path(__file__).parents[1] / "docs"
 _spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
 assert _spec
@@ -20,6 +22,10 @@ def test_tables_are_current(language: str) -> None:
     assert generate.page(text, language) == text, "make docs"
 
 
+def test_the_library_page_is_current() -> None:
+    assert generate.LIBRARY.read_text(encoding="utf-8") == generate.library(), "make docs"
+
+
 def test_both_languages_have_the_same_sections_and_tables() -> None:
     english, german = (
         re.findall(r"^## (\d+)|generated: (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
@@ -31,7 +37,13 @@ def test_both_languages_have_the_same_sections_and_tables() -> None:
     }  # fmt: skip
 
 
+def test_the_page_about_inverters_names_maps_that_there_are() -> None:
+    text = (DOCS / "inverters.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([a-z]+[0-9a-z]*_[0-9a-z_]+)`", text)) - {"rtu_over_tcp"}
+    assert names <= map_library.find(None).keys()
+
+
 def test_links_lead_somewhere() -> None:
-    for path in generate.PAGES.values():
+    for path in (*DOCS.glob("*.md"), generate.LIBRARY):
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
-            assert (DOCS / link).exists(), link
+            assert (path.parent / link).exists(), f"{path.name}: {link}"

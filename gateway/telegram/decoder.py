@@ -171,7 +171,7 @@ class Decoder:
             time.status if time else None,
             readings,
             apdu.received,
-            apdu.wire_offset(0),
+            apdu.pieces[0][1],
         )
 
     def _refuse(self, fault: Fault, sealed: Sealed, offset: int) -> Fault:

@@ -89,8 +89,9 @@ def flaw(frame: bytes) -> Flaw | None:
 def segment(frame: bytes) -> Segment | Flaw:
     """Return what a good frame says of its segment; a flaw if it is none of a push telegram."""
     header = frame[HEADER_BYTES : HEADER_BYTES + SEGMENT_HEADER_BYTES]
-    if header in _SEGMENTS and len(frame) > HEADER_BYTES + SEGMENT_HEADER_BYTES + TRAILER_BYTES:
-        return _SEGMENTS[header]
+    known = _SEGMENTS.get(header)
+    if known and len(frame) > HEADER_BYTES + SEGMENT_HEADER_BYTES + TRAILER_BYTES:
+        return known
     control, address, ci, source, destination = header
     if control not in SEND_USER_DATA:
         return Flaw(f"C field 0x{control:02x} is not SND_UD (0x53)", HEADER_BYTES)

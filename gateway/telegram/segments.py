@@ -77,7 +77,7 @@ class Assembler:
 
     def add(self, frame: Frame) -> list[Apdu | Fault]:
         """Take the next frame; return the APDU that it completes and the faults it shows."""
-        is_hdlc, waits = frame.is_hdlc, self._segments.count
+        is_hdlc, waits = frame.octets[0] == hdlc.FLAG, self._segments.count
         piece = _hdlc_piece(frame) if is_hdlc else _mbus_piece(frame)
         if isinstance(piece, Fault):
             return [piece]

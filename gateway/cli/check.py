@@ -2,12 +2,21 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from gateway import map_library
 from gateway.cli.command import Commands, add_command
-from gateway.config import Config
+from gateway.config import Config, ListenerConfig, Transport
 from gateway.located import ConfigError
+
+# How a listener's transport is called in the maps.
+TRANSPORTS = {
+    Transport.TCP: "tcp",
+    Transport.RTU_OVER_TCP: "rtu over tcp",
+    Transport.UDP: "udp",
+    Transport.SERIAL: "rtu",
+}
 
 
 def add_to(commands: Commands) -> None:
@@ -45,4 +54,22 @@ def check(options: argparse.Namespace) -> int:
         return 1
     meters, listeners = len(config.meters), len(config.listeners)
     print(f"{config.file}: good; meters: {meters}, listeners: {listeners}")
+    for listener in config.listeners:
+        for hint in _hints(listener):
+            print(hint)
     return 0
+
+
+def _hints(listener: ListenerConfig) -> Iterator[str]:
+    """Yield what works, but that the clients of a map will probably not find."""
+    transport = TRANSPORTS[listener.transport]
+    units = {str(unit_id): unit for unit_id, unit in listener.units.items()}
+    if listener.any_unit:
+        units["any"] = listener.any_unit
+    for unit_id, unit in units.items():
+        written = unit.register_map.written
+        if transport not in written.over:
+            yield (
+                f"{listener.where}: unit {unit_id}: what reads {unit.map_name} comes over "
+                f"{', '.join(written.over)}, not over {transport}"
+            )

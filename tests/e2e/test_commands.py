@@ -75,6 +75,23 @@ def test_check_finds_the_shipped_config_good() -> None:
     assert "good" in done.stdout
 
 
+def test_check_hints_at_a_map_whose_clients_come_another_way(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    units = "units: {11: {meter: house, map: huawei_dtsu666h}, 1: {meter: house, map: obis_plain}}"
+    config.write_text(
+        "meters: {house: {source: 'simulator:kaifa-ma309m'}}\n"
+        f"listeners:\n  - tcp: 5020\n    {units}\n"
+    )
+    run = obisgate("check", str(config))
+    assert run.returncode == 0
+    good, hint = run.stdout.splitlines()
+    assert "good" in good
+    assert hint.endswith(
+        "config.yaml:3:10: unit 11: what reads huawei_dtsu666h comes over rtu, rtu over tcp, "
+        "not over tcp"
+    )
+
+
 def test_check_finds_an_absent_device_and_an_error_in_an_unused_map(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "mine.yaml").write_text(

@@ -6,14 +6,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 BENCH_BIN := $(BENCH_VENV)/bin
+INTEROP_VENV := .venv-interop
+INTEROP_BIN := $(INTEROP_VENV)/bin
+NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: run test lint bench fuzz docs lock clean
+.PHONY: run test lint bench fuzz docs schemas lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
 	$(BIN)/obisgate run config.yaml
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev $(INTEROP_VENV)/.installed $(NODE_MODULES)/.installed
 	@command -v mbpoll >/dev/null || echo "mbpoll is missing, its tests will be skipped: sudo apt-get install mbpoll"
 	$(BIN)/python -m pytest --cov --cov-report=term
 
@@ -25,6 +28,7 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed
 	$(BIN)/python bench/serving.py
+	$(BIN)/python bench/serial_line.py
 	$(BENCH_BIN)/python bench/decoding.py
 	$(BIN)/python bench/damage.py
 
@@ -32,9 +36,13 @@ SECONDS ?= 60
 fuzz: $(VENV)/.installed-fuzz
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(TARGETS)
 
-# Writes the byte tables of docs/telegram*.md anew.
+# Writes the byte tables of docs/telegram*.md and register_maps/README.md anew.
 docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py
+
+# Writes the schemas of maps and config anew; needed when words, quantities or shipped maps change.
+schemas: $(VENV)/.installed
+	$(BIN)/python -m gateway.schema
 
 $(BIN)/python $(BENCH_BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -62,6 +70,24 @@ $(BENCH_VENV)/.installed: requirements-bench.lock pyproject.toml | $(BENCH_BIN)/
 	$(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Clients that the tests let read the gateway. One of them needs Python 3.12, so the newest is taken
+# that there is here, among those that pyenv installed as well.
+$(INTEROP_VENV)/.installed: requirements-interop.lock | $(BIN)/python
+	@rm -rf $(INTEROP_VENV)
+	@for python in python3.13 python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[23].*/bin/python $(BIN)/python; do \
+		"$$python" -c 'import ensurepip, venv' 2>/dev/null && break; \
+	done; "$$python" -m venv $(INTEROP_VENV)
+	$(INTEROP_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-interop.lock
+	@touch $@
+
+# modbus-serial without its optional serialport, whose binary nobody needs over TCP.
+$(NODE_MODULES)/.installed: tests/interop/node/package-lock.json
+	@if command -v npm >/dev/null; then \
+		npm ci --prefix tests/interop/node --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error && touch $@; \
+	else \
+		echo "npm is missing, the tests with modbus-serial will be skipped: sudo apt-get install nodejs npm"; \
+	fi
+
 # Writes all locks anew; needs uv (pip install uv). For x86-64 and arm64, Python 3.11 to 3.13.
 UV_LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock:
@@ -69,6 +95,7 @@ lock:
 	$(UV_LOCK) --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(UV_LOCK) --group build --group bench -c requirements.lock pyproject.toml -o requirements-bench.lock
 	$(UV_LOCK) --group fuzz -o requirements-fuzz.lock
+	$(UV_LOCK) --group interop -o requirements-interop.lock
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(INTEROP_VENV) $(NODE_MODULES) dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

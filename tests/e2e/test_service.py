@@ -356,8 +356,8 @@ BAD_CONFIGS = {
         r"config\.yaml:4:10: key file \S*no\.key does not exist",
     ),
     "unknown map": (
-        SIMULATED + "listeners:\n  - tcp: 5020\n    units: {1: {meter: house, map: eastron_sdm631}}\n",
-        r"config\.yaml:4:36: unknown map 'eastron_sdm631', did you mean 'eastron_sdm630'\?",
+        SIMULATED + "listeners:\n  - tcp: 5020\n    units: {1: {meter: house, map: obis_plan}}\n",
+        r"config\.yaml:4:36: unknown map 'obis_plan', did you mean 'obis_plain'\?",
     ),
     "no YAML": ("meters: [\n", r"config\.yaml:2:1: "),
     "unknown layout": (

@@ -224,10 +224,7 @@ def without_structure(case: Case, octets: bytes, key: Key) -> Readings | None:
         for apdu in assembler.add(frame) if isinstance(frame, Frame) else []:
             sealed = ciphering.parse(apdu.content) if isinstance(apdu, Apdu) else apdu
             opened = opener.open(sealed) if isinstance(sealed, ciphering.Sealed) else sealed
-            if (
-                isinstance(opened, ciphering.Opened)
-                and len(opened[0]) == case.plaintext_bytes
-            ):
+            if isinstance(opened, ciphering.Opened) and len(opened[0]) == case.plaintext_bytes:
                 readings = case.good.readings.listing.read(opened[0])
                 return readings if isinstance(readings, Readings) else None
     return None

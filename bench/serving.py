@@ -30,8 +30,9 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from gateway import map_library
 from gateway.meter import Meter
-from gateway.modbus.responder import Responder, Unit
+from gateway.modbus.responder import Responder
 from gateway.modbus.server import Listener
+from gateway.modbus.unit import Unit
 from gateway.registers import Table
 from gateway.simulator import SimulatedMeter
 from gateway.snapshot import Judge

@@ -14,9 +14,10 @@ from gateway.endpoint import show_endpoint
 from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.located import ConfigError
 from gateway.meter import Heard, Held, Meter, News
-from gateway.modbus.responder import Responder, Unit
+from gateway.modbus.responder import Responder
 from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
 from gateway.modbus.udp import UdpListener
+from gateway.modbus.unit import Unit
 from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
 from gateway.sources import keep_running

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.modbus.responder import Responder, Unit
+from gateway.modbus.responder import Responder
+from gateway.modbus.unit import Unit
 from gateway.registers import RegisterMap
 from gateway.snapshot import Freshness, Origin, Snapshot, Value
 

@@ -24,7 +24,8 @@ from gateway.modbus.client import (
     UnreachableError,
 )
 from gateway.modbus.reads import Refusal, plan
-from gateway.modbus.responder import Responder, Unit
+from gateway.modbus.responder import Responder
+from gateway.modbus.unit import Unit
 from gateway.registers import Given, Identity, RegisterMap, Table
 from gateway.registers.decode import matches
 from gateway.simulator import SimulatedMeter

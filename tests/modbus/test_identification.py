@@ -13,7 +13,8 @@ from pymodbus.pdu.mei_message import ReadDeviceInformationResponse
 from pymodbus.pdu.other_message import ReportDeviceIdResponse
 
 from gateway.modbus.identification import identification, server_id
-from gateway.modbus.responder import Responder, Unit
+from gateway.modbus.responder import Responder
+from gateway.modbus.unit import Unit
 from gateway.registers import ExceptionCode, Identity, RegisterMap
 from gateway.snapshot import Freshness, Snapshot
 

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.modbus.responder import Conversation, Responder, Unit
+from gateway.modbus.responder import Conversation, Responder
+from gateway.modbus.unit import Unit
 from gateway.registers import Image, RegisterMap
 from gateway.snapshot import Adjustment, Freshness, Origin, Snapshot, Value
 from gateway.snapshot.adjust import Linear

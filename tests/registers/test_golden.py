@@ -7,6 +7,8 @@ import pytest
 
 from gateway import map_library
 from gateway.registers import Register, RegisterMap
+from gateway.snapshot import Snapshot
+from gateway.snapshot.snapshot import Values
 
 from . import golden_tables
 
@@ -69,3 +71,26 @@ def test_nothing_saturates_in_a_house_of_63_a(name: str, seen: str) -> None:
             number = register.sign * snapshot.values[register.quantity].number
             assert not isnan(number)
             assert register.type.holds(number, register.exponent), register.line.where
+
+
+@pytest.mark.parametrize("number", [10**18, -(10**18)])
+@every_map
+def test_what_no_register_can_hold_stands_at_its_end_and_is_never_taken_for_missing(
+    name: str, number: int
+) -> None:
+    everything = dict.fromkeys(golden_tables.MEASURED["every quantity"], number)
+    image = shipped(name).render(Snapshot(Values(everything, {}), {}, 0.0, everything))
+    blank = shipped(name).render(None)
+    for register in shipped(name).registers:
+        kind = register.type
+        if kind is None or kind.is_float or register.quantity not in everything:
+            continue
+        is_split = register.quantity.startswith("active_power") and register.exponent > 0
+        wanted = register.sign * number / 10**register.exponent
+        for table in register.tables:
+            found = golden_tables.raw(image, table, register)
+            if is_split and kind.lowest <= int(found) <= kind.highest:
+                continue  # the phases sum to what the total can show
+            assert int(found) == max(kind.lowest, min(kind.highest, wanted)), register.line.where
+            missing = golden_tables.raw(blank, table, register)
+            assert found != missing or found == "0", register.line.where

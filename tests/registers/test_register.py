@@ -311,7 +311,7 @@ def test_what_is_missing_has_the_registers_own_word_order() -> None:
 
 def test_the_age_has_the_registers_own_word_order() -> None:
     served = parse("address: 0, quantity: telegram_age, type: uint32, word_order: little")
-    assert served.with_age(bytes(4), 0, 0x1_0002).hex() == "00020001"
+    assert served.with_own(bytes(4), 0, lambda: {"telegram_age": 0x1_0002}).hex() == "00020001"
 
 
 def test_an_unknown_word_order_is_refused() -> None:

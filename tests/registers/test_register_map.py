@@ -206,13 +206,17 @@ registers:
 """
 
 
+def age(age_s: float | None) -> Callable[[], dict[str, int | float]]:
+    return lambda: {} if age_s is None else {"telegram_age": age_s}
+
+
 def aged(address: int, count: int, age_s: float | None, table: Table = Table.HOLDING) -> str:
     """Read as a server does, and add the age."""
     served = RegisterMap.parse(AGED, "aged.yaml")
     image = served.render(None)
     word = served.layout.locate(table, address, count)
     assert not isinstance(word, ExceptionCode)
-    answer = served.with_age(octets(image, address, count, table), word, age_s)
+    answer = served.with_own(octets(image, address, count, table), word, age(age_s))
     assert type(answer) is bytes
     return answer.hex(" ", 2)
 
@@ -253,7 +257,7 @@ def test_the_age_counts_on_over_one_image(snapshot: Build) -> None:
     served = RegisterMap.parse(AGED, "aged.yaml")
     image = served.render(snapshot(READINGS))
     word = served.layout.locate(Table.HOLDING, 1, 2)
-    answers = [served.with_age(octets(image, 1, 2), word, age_s).hex() for age_s in (0.0, 7.0)]
+    answers = [served.with_own(octets(image, 1, 2), word, age(each)).hex() for each in (0.0, 7.0)]
     assert answers == ["00000000", "00000007"]
     assert octets(image, 1, 2).hex() == "ffffffff"
 
@@ -261,7 +265,14 @@ def test_the_age_counts_on_over_one_image(snapshot: Build) -> None:
 def test_a_map_without_age_serves_a_read_as_it_is(snapshot: Build) -> None:
     served = RegisterMap.parse(MIXED, "mixed.yaml")
     answer = octets(served.render(snapshot(READINGS)), 0, 26)
-    assert served.with_age(answer, 0, 5.0) == answer
+    assert served.with_own(answer, 0, lambda: pytest.fail("nobody asked")) == answer
+
+
+def test_the_services_own_quantities_are_asked_for_only_by_a_read_that_shows_them() -> None:
+    served = RegisterMap.parse(AGED, "aged.yaml")
+    assert served.own == {"telegram_age"}
+    answer = octets(served.render(None), 3, 1)
+    assert served.with_own(answer, 3, lambda: pytest.fail("nobody asked")) == answer
 
 
 # --- power in steps coarser than a watt -----------------------------------------------------

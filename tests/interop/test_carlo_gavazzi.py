@@ -181,7 +181,7 @@ def test_the_library_finds_the_meter_and_reads_every_value(
                 wanted = turned(attribute, wanted, snapshot.values, name)
                 assert number == pytest.approx(wanted, abs=step / 2 + 1e-9, rel=1e-12), where
             else:
-                # A phase that is not connected reads 0, and so do power factors while nothing flows.
+                # A phase that is not connected reads 0; so does a power factor while nothing flows.
                 may_be_zero = quantity.endswith(BEYOND_L1) or quantity.startswith("power_factor")
                 is_zero = number == 0 and may_be_zero
                 assert number is None or number in UNKNOWN or is_zero, where

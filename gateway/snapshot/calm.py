@@ -6,6 +6,7 @@ raises no question there (tests hold both against each other); of the rest it sa
 
 from collections.abc import Iterable
 from functools import lru_cache
+from math import ulp
 from typing import NamedTuple
 
 from gateway.snapshot import plausibility
@@ -14,6 +15,9 @@ from gateway.telegram import Telegram
 from gateway.telegram.listing import Listing
 
 ANY = float("inf")
+# Bounds are exclusive: this one lets pass what is not negative.
+NOT_NEGATIVE = -ulp(0.0)
+HAIR = 1 - 1e-9  # what is rounded otherwise on the two ways
 
 
 class _Bounds(NamedTuple):
@@ -68,7 +72,7 @@ def is_calm(now: Telegram, before: Telegram, connection_a: float) -> bool:
         phase_va = raw[u] * raw[i]
         va += phase_va
         step_va += abs(phase_va - raw_before[u] * raw_before[i])
-    most_w = plausibility.POWER_SHARE * va / volt_ampere + plausibility.POWER_SLACK_W
+    most_w = HAIR * (plausibility.POWER_SHARE * va / volt_ampere + plausibility.POWER_SLACK_W)
     fits = (power + power_fed) / watt < most_w
     return not phases or (fits and step_va < plausibility.CURRENT_STEP_VA * volt_ampere)
 
@@ -130,9 +134,10 @@ def _bounds(
         elif name in plausibility.POWERS:
             within = (-ANY, most_w, -step_w, step_w)
         elif name in plausibility.ENERGIES:
-            within = (-ANY, ANY, -0.5, plausibility.ENERGY_SLACK_WH)
+            within = (-ANY, ANY, NOT_NEGATIVE, plausibility.ENERGY_SLACK_WH)
         elif name == "power_factor_total":
             within = (-1.0, 1.0, -ANY, ANY)
         else:
             continue
-        yield _Bounds(place, *(factors[name] * bound for bound in within))
+        scaled = (factors[name] * bound or bound for bound in within)  # ulp(0) may vanish
+        yield _Bounds(place, *scaled)

@@ -80,7 +80,7 @@ def objects(octets: bytes, start: int) -> Listing | Fault:
         rows.append(row)
         count += _elements(label, measure)
     # `findall` leaves out what is no object; then the lengths do not add up to the last byte.
-    if position != len(octets) or count != octets[start + 1]:
+    if position != len(octets) or count != octets[start + 1] or count > axdr.MAX_COUNT:
         return Fault(Layer.LAYOUT, "the list is not as long as its head says", start)
     return _listing("named", rows, start)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.simulator import MODELS, SIMULATED_AUTH_KEY, SimulatedMeter
 from gateway.snapshot import Judge, Snapshot, Verdict
-from gateway.telegram import Decoder, Key, Telegram
-from gateway.telegram.listing import Readings
+from gateway.telegram import Decoder, Key, Obis, Security, Telegram
+from gateway.telegram.listing import Listing, Readings
 
 KEY = bytes(range(16))
 GOOD = Verdict(is_good=True)
@@ -102,6 +102,63 @@ def test_passing_telegrams_changes_no_verdict(stream: list[Telegram], connection
         assert passed_or_judged(mostly, telegram) == judged(always, telegram)
     assert mostly.last == always.last
     assert mostly.finish() == always.finish()
+
+
+QUANTITIES = {
+    "1-0:32.7.0": (2300, -1), "1-0:31.7.0": (500, -2), "1-0:1.7.0": (1150, 0),
+    "1-0:2.7.0": (0, 0), "1-0:1.8.0": (1_000_000, 0), "1-0:2.8.0": (5_000, 0),
+}  # fmt: skip
+U32, F64 = 0x0600, 0x1800
+
+
+@st.composite
+def scaled_streams(draw: st.DrawFn) -> list[Telegram]:
+    """Telegrams of a one-phase meter whose numbers have any scaler, or are floats."""
+    rows, starting = [], []
+    for code, (value, exponent) in QUANTITIES.items():
+        is_float = draw(st.booleans())
+        scaler = 0 if is_float else draw(st.integers(-3, 3))
+        rows.append((Obis.parse(code), F64 if is_float else U32, 0, 0, scaler, None))
+        number = value * 10.0**exponent
+        starting.append(number if is_float else round(number / 10.0**scaler))
+    listing = Listing("built", rows)
+    step = st.sampled_from([0, 0, 0, 1, -1, 2, -3, 0.25, -0.25, -1e-9])
+    found, raw = [], starting
+    for counter in range(1, draw(st.integers(3, 8))):
+        raw = [
+            n + draw(step) if kind == F64 else max(0, n + round(draw(step)))
+            for n, (_, kind, *_) in zip(raw, rows, strict=True)
+        ]
+        readings = Readings(listing, raw, {}, None)
+        now = INTERVAL_S * counter
+        found.append(Telegram(b"KFM12345", counter, Security.ENCRYPTED, None, None, readings, now))
+    return found
+
+
+@given(scaled_streams())
+@settings(max_examples=400)
+def test_passing_telegrams_changes_no_verdict_whatever_the_scalers(stream: list[Telegram]) -> None:
+    always, mostly = Judge(), Judge()
+    for telegram in stream:
+        assert passed_or_judged(mostly, telegram) == judged(always, telegram)
+    assert mostly.last == always.last
+
+
+@pytest.mark.parametrize(("kind", "scaler", "step"), [(U32, -1, -4), (F64, 0, -0.25)])
+def test_energy_that_creeps_backwards_is_never_passed(kind: int, scaler: int, step: float) -> None:
+    codes = ("1-0:1.7.0", "1-0:2.7.0", "1-0:1.8.0")
+    rows = [
+        (Obis.parse(code), kind if code.endswith("8.0") else U32, 0, 0, scaler, None)
+        for code in codes
+    ]
+    listing, judge = Listing("built", rows), Judge()
+    for counter in range(5):
+        readings = Readings(listing, [0, 0, 10_000 + counter * step], {}, None)
+        telegram = Telegram(
+            b"KFM12345", counter, Security.ENCRYPTED, None, None, readings, INTERVAL_S * counter
+        )
+        verdict = passed_or_judged(judge, telegram)
+        assert verdict.is_good == (counter == 0), counter
 
 
 def test_what_waits_for_confirmation_is_not_passed_by() -> None:

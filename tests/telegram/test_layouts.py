@@ -618,3 +618,15 @@ def test_known_objects_are_judged_as_all_others(pushed: tuple[bytes, bytes, byte
         assert known.entries == others.entries
     else:
         assert known == others
+
+
+def test_a_list_of_more_elements_than_one_byte_tells_is_refused_also_without_an_outline() -> None:
+    # 43 objects of three elements each: 129, which a head of 02 81 would have to write as 02 81 81.
+    triples = b"".join(
+        bytes((0x09, 0x06, 1, 0, 200, number, 0, 255)) + b"\x06\0\0\0\1\x02\x02\x0f\0\x16\xff"
+        for number in range(43)
+    )
+    body = bytes((axdr.STRUCTURE, 129)) + triples
+    assert recognise_objects(body, 0, b"KFM12345") is None
+    assert isinstance(axdr.outline(body, 0), Fault)
+    assert recognise_objects(bytes((axdr.STRUCTURE, 126)) + triples[: 42 * 19], 0, b"KFM12345")

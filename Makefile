@@ -27,7 +27,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed
-	$(BIN)/python bench/serving.py
+	@test -e /usr/include/modbus/modbus.h || echo "libmodbus is missing, it will not be measured: sudo apt-get install libmodbus-dev"
+	$(BENCH_BIN)/python bench/serving.py
+	$(BIN)/python bench/crowd.py
+	$(BIN)/python bench/render.py
 	$(BIN)/python bench/serial_line.py
 	$(BENCH_BIN)/python bench/decoding.py
 	$(BIN)/python bench/damage.py

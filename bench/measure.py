@@ -86,6 +86,12 @@ def machine() -> str:
 
 def main(description: str, seconds: float, run: Callable[[float], str]) -> int:
     """Run a bench from the command line: print what `run` returns for a number of seconds."""
+    options = command(description, seconds).parse_args()
+    return tell(lambda: run(options.seconds))
+
+
+def command(description: str, seconds: float) -> argparse.ArgumentParser:
+    """Return a parser of --seconds, to which a bench adds what it takes besides."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--seconds",
@@ -94,8 +100,13 @@ def main(description: str, seconds: float, run: Callable[[float], str]) -> int:
         metavar="S",
         help=f"how long to measure (default {seconds:g}); longer is steadier",
     )
+    return parser
+
+
+def tell(run: Callable[[], str]) -> int:
+    """Print what `run` returns, or why it cannot; return the exit code."""
     try:
-        print(run(parser.parse_args().seconds))
+        print(run())
     except (BenchError, OSError) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1

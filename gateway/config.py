@@ -4,7 +4,8 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,8 +13,15 @@ from gateway import map_library
 from gateway.duration import parse_duration
 from gateway.endpoint import parse_endpoint, show_endpoint
 from gateway.keys import is_hex_key, read_key_file, read_key_variable
+from gateway.limits import (
+    MAX_CONNECTIONS,
+    MAX_UNREAD_BYTES,
+    MIN_UNREAD_BYTES,
+    Limits,
+    parse_size,
+)
 from gateway.located import ConfigError, Located, load, nearest
-from gateway.registers import Given, RegisterMap, rated_power_w
+from gateway.registers import UNSAFE, Given, RegisterMap, Stale, rated_power_w
 from gateway.registers.register import MAX_ADDRESS
 from gateway.snapshot import Adjustment
 from gateway.snapshot.adjust import ADJUSTABLE, Linear
@@ -24,13 +32,28 @@ from gateway.sources import Source, SourceAddress, open_source
 from gateway.state import default_path
 from gateway.telegram import Decoder, Key, Layout
 from gateway.telegram.layouts import LAYOUTS
+from gateway.tls_files import TlsFiles
 
 DEFAULT_HOLD_S = 15.0
-AMOUNTS = {"A": ("current", "63A"), "W": ("power", "10kW"), "Hz": ("frequency", "50Hz")}
+# What people call it, an example, and what a house may have of it.
+AMOUNTS = {
+    "A": ("current", "63A", 1, 1000),
+    "W": ("power", "10kW", 1000, 1_000_000),
+    "Hz": ("frequency", "50Hz", 45, 65),
+}
+UNIT_WORDS = (
+    "meter", "map", "base", "serial", "rated_power", "adjust", "hold", "stale", "accept_unsafe",
+)  # fmt: skip
+UNSAFE_MEANINGS = {Stale.LAST: "its last values", Stale.ZERO: "zeros (energies too)"}
+MARKER = "SunS"  # the text with which a SunSpec map begins
 MAX_FACTOR, MAX_OFFSET = 10**6, 10**12  # of an adjustment; more is a slip
 # What a simulator encrypts with when its meter has no key of its own; it protects nothing.
 SIMULATOR_KEY = Key(bytes(range(16)))
 
+TLS_PORT = 802  # MODBUS/TCP Security v21; IANA: mbap-s
+TLS_WORDS = ("certificate", "key", "clients_ca", "roles")
+DEFAULT_ROLES = ("reader",)  # as `obisgate tls` writes it
+LIMIT_WORDS = ("connections", "connections_per_address", "idle", "unread", "request")
 LINE_WORDS = ("baud", "parity", "stop_bits")
 BAUD_RATES = ("1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200")
 PARITIES = ("none", "even", "odd", "N", "E", "O")
@@ -42,6 +65,7 @@ class Transport(StrEnum):
     """How a listener is reached."""
 
     TCP = "tcp"
+    TLS = "tls"
     RTU_OVER_TCP = "rtu_over_tcp"
     UDP = "udp"
     SERIAL = "serial"
@@ -54,6 +78,14 @@ class SerialLine:
     baud: int = 9600
     parity: str = "N"
     stop_bits: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """How a TLS listener knows its clients, and they it: its files, and the roles that may read."""
+
+    files: TlsFiles
+    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +115,36 @@ class MeterConfig:
 class UnitConfig:
     """One unit: the name of its meter, its map with the name under which it was found.
 
-    `adjustment` is what the user corrects, None: nothing.
+    `adjustment` is what the user corrects, None: nothing. `hold_s` and `stale` are its own, None:
+    the meter's and the map's.
     """
 
     meter: str
     map_name: str
     register_map: RegisterMap
     adjustment: Adjustment | None
+    hold_s: float | None = None
+    stale: Stale | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerConfig:
     """One endpoint. `units` by id; `any_unit` answers every other id; `allow` empty means all.
 
-    A serial line has no port, its `host` is the device and `line` how it is set.
+    A serial line has no port, its `host` is the device and `line` how it is set; `tls` is there
+    for a TLS listener only, and `limits` mean nothing on a serial line and over UDP.
     """
 
     transport: Transport
     host: str
     port: int
     line: SerialLine | None
+    tls: TlsConfig | None
     allow: Sequence[Network]
     units: Mapping[int, UnitConfig]
     any_unit: UnitConfig | None
     where: str
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +188,9 @@ class _Reader:
         self._folder = path.parent
         self._maps_folder: Path | None = None
         self._maps: dict[tuple[str, Given], RegisterMap] = {}
-        self._copies: Counter[str] = Counter()  # units that show a meter, so far
+        # Units that show a meter, so far, and have no serial number of their own.
+        self._copies: Counter[str] = Counter()
+        self._serials: set[str] = set()
         self._layouts = {layout.name: layout for layout in LAYOUTS}
         self._warnings: list[str] = []
 
@@ -230,10 +270,7 @@ class _Reader:
         else:
             raise meter.error(f"'key' is missing: meter {name.text()!r} sends encrypted telegrams")
         auth_key = self._key(words["auth_key"]) if "auth_key" in words else None
-        try:
-            hold_s = parse_duration(words["hold"].text()) if "hold" in words else DEFAULT_HOLD_S
-        except ValueError as problem:
-            raise words["hold"].error(str(problem)) from None
+        hold_s = _duration(words["hold"]) if "hold" in words else DEFAULT_HOLD_S
         try:
             source = open_source(address, key, auth_key)
         except ValueError as problem:
@@ -273,18 +310,27 @@ class _Reader:
         return key
 
     def _listener(self, item: Located, meters: Mapping[str, MeterConfig]) -> ListenerConfig:
-        words = item.mapping((*Transport, *LINE_WORDS, "allow", "units", "any"))
+        words = item.mapping(
+            (*Transport, *LINE_WORDS, *TLS_WORDS, "allow", "limits", "units", "any")
+        )
         transports = [transport for transport in Transport if transport in words]
         if len(transports) != 1:
             raise item.error(f"a listener has one of {', '.join(Transport)}")
         transport = transports[0]
         endpoint = words[transport]
         line = _serial_line(words) if transport is Transport.SERIAL else None
-        for word in ("allow",) if line else LINE_WORDS:
+        is_tls = transport is Transport.TLS
+        foreign = (*(("allow",) if line else LINE_WORDS), *(() if is_tls else TLS_WORDS))
+        if transport in (Transport.UDP, Transport.SERIAL):
+            foreign += ("limits",)
+        for word in foreign:
             if word in words:
                 raise words[word].error(f"{word!r} means nothing to a {transport} listener")
+        usual_port = TLS_PORT if is_tls else None
         try:
-            host, port = (endpoint.text(), 0) if line else parse_endpoint(endpoint.text())
+            host, port = (
+                (endpoint.text(), 0) if line else parse_endpoint(endpoint.text(), usual_port)
+            )
         except ValueError as problem:
             raise endpoint.error(str(problem)) from None
         if line and not host.startswith("/"):
@@ -292,6 +338,8 @@ class _Reader:
         units: dict[int, UnitConfig] = {}
         for unit_id, unit in words["units"].entries() if "units" in words else []:
             number = unit_id.integer(0, 255)
+            if number == 0 and transport in (Transport.SERIAL, Transport.RTU_OVER_TCP):
+                raise unit_id.error("0 speaks to all meters on a line, and none answers: 1 to 247")
             if number in units:
                 raise unit_id.error(f"unit {number} comes twice")
             units[number] = self._unit(unit, meters, number)
@@ -303,22 +351,61 @@ class _Reader:
         allow = [_network(each) for each in words["allow"].items()] if "allow" in words else []
         if "allow" in words and not allow:
             raise words["allow"].error("an empty list lets nobody connect; leave it out for all")
-        return ListenerConfig(transport, host, port, line, allow, units, any_unit, endpoint.where)
+        tls = self._tls(item, words) if is_tls else None
+        return ListenerConfig(
+            transport, host, port, line, tls, allow, units, any_unit, endpoint.where,
+            _limits(words["limits"]) if "limits" in words else Limits(),
+        )  # fmt: skip
+
+    def _tls(self, item: Located, words: Mapping[str, Located]) -> TlsConfig:
+        """Read a TLS listener's words, and the files that they name."""
+        for word in TLS_WORDS[:3]:
+            if word not in words:
+                raise item.error(f"{word!r} is missing here: obisgate tls init makes the files")
+        files = TlsFiles(*(self._file_at(words[word]) for word in TLS_WORDS[:3]))
+        try:
+            written = words["certificate"]
+            expires = files.check_certificate()
+            written = words["key"]
+            context = files.check_key()
+            written = words["clients_ca"]
+            files.check_clients_ca(context)
+        except ConfigError as problem:
+            raise written.error(str(problem)) from None
+        if warning := files.expiry_warning(expires, datetime.now(UTC)):
+            self._warnings.append(f"{words['certificate'].where}: {warning}")
+        roles: tuple[str, ...] = DEFAULT_ROLES
+        if "roles" in words:
+            roles = tuple(role.text() for role in words["roles"].items())
+            if not all(roles) or not roles:
+                raise words["roles"].error("name at least one role, as in [reader]")
+        return TlsConfig(files, roles)
+
+    def _file_at(self, written: Located) -> Path:
+        # As a meter's key may be named.
+        name = written.text().removeprefix("file:")
+        if not name or "\0" in name:
+            raise written.error("no file is named")
+        return self._folder / name
 
     def _unit(
         self, unit: Located, meters: Mapping[str, MeterConfig], unit_id: int | None
     ) -> UnitConfig:
-        words = unit.mapping(
-            ("meter", "map", "base", "serial", "rated_power", "adjust"), required=("meter", "map")
-        )
+        words = unit.mapping(UNIT_WORDS, required=("meter", "map"))
         meter = meters[words["meter"].choice(meters, "meter")]
-        self._copies[meter.name] += 1
         rated = rated_power_w(meter.connection_a)
+        serial = _serial(words["serial"]) if "serial" in words else None
+        if serial is None:
+            self._copies[meter.name] += 1
+        elif serial in self._serials:
+            raise words["serial"].error(f"two meters with the serial number {serial!r}")
+        else:
+            self._serials.add(serial)
         given = Given(
             base=words["base"].integer(0, MAX_ADDRESS) if "base" in words else None,
             rated_power_w=_amount(words["rated_power"], "W") if "rated_power" in words else rated,
-            serial=_serial(words["serial"]) if "serial" in words else None,
-            copy=self._copies[meter.name],
+            serial=serial,
+            copy=self._copies[meter.name] if serial is None else 1,
             unit_id=unit_id,
         )
         adjustment = Adjustment(meter.phases, meter.frequency_hz, _linear(words))
@@ -333,15 +420,50 @@ class _Reader:
             name,
             self._maps[name, given],
             adjustment if adjustment != Adjustment() else None,
+            _duration(words["hold"]) if "hold" in words else None,
+            self._stale(words, meter.name, unit_id),
         )
+
+    def _stale(self, words: Mapping[str, Located], meter: str, unit_id: int | None) -> Stale | None:
+        """Read what the unit says of a stale meter; what no client can see must be accepted."""
+        stale = Stale(words["stale"].choice(list(Stale), "reaction")) if "stale" in words else None
+        is_accepted = "accept_unsafe" in words and (
+            words["accept_unsafe"].choice(("true", "false"), "answer") == "true"
+        )
+        if stale not in UNSAFE:
+            if is_accepted:
+                raise words["accept_unsafe"].error(
+                    f"nothing is to be accepted: it goes with stale: {' or '.join(UNSAFE)}"
+                )
+            return stale
+        what = UNSAFE_MEANINGS[stale]
+        if not is_accepted:
+            raise words["stale"].error(
+                f"stale: {stale} shows {what} for as long as the meter is silent: an inverter or "
+                "wallbox goes on regulating by them, and cannot tell. Choose exception, silent, "
+                "not_available or close; or write accept_unsafe: true beside it"
+            )
+        who = f"unit {'any' if unit_id is None else unit_id}"
+        self._warnings.append(
+            f"{words['stale'].where}: unsafe: while meter {meter} is silent, {who} shows {what}, "
+            f"and no client can tell (stale: {stale})"
+        )
+        return stale
 
     def _map(self, name: str, given: Given, unit: Located) -> RegisterMap:
         """Load a map; what is wrong only with what the unit gives is an error of the unit."""
         try:
-            return map_library.load(name, self._maps_folder, given)
+            found = map_library.load(name, self._maps_folder, given)
         except ConfigError as problem:
             map_library.load(name, self._maps_folder)
             raise unit.error(f"map {name} cannot be shown so: {problem}") from None
+        marker = next((each.address for each in found.registers if each.shows == MARKER), None)
+        if given.base not in (None, marker) and marker is not None:
+            raise unit.error(
+                f"map {name} has its SunSpec marker at {marker} then, not at {given.base}: "
+                "its base cannot be moved like this"
+            )
+        return found
 
 
 def _layout(name: Located, layout: Located) -> Layout:
@@ -357,10 +479,20 @@ def _layout(name: Located, layout: Located) -> Layout:
 def _amount(written: Located, unit: str) -> float:
     """Read 63A, 63 or 0.063kA: a positive number of a unit."""
     match = re.fullmatch(rf"(\d{{1,6}}(?:\.\d+)?)\s*(k?)(?:{unit})?", written.text().strip())
-    if match is None or float(match[1]) == 0:
-        what, example = AMOUNTS[unit]
+    what, example, low, high = AMOUNTS[unit]
+    amount = float(match[1]) * (1000 if match[2] else 1) if match else 0.0
+    if amount == 0:
         raise written.error(f"{written.text()!r} is no {what}; one looks like {example}")
-    return float(match[1]) * (1000 if match[2] else 1)
+    if not low <= amount <= high:
+        raise written.error(f"{written.text()} is not between {low} and {high} {unit}")
+    return amount
+
+
+def _duration(written: Located) -> float:
+    try:
+        return parse_duration(written.text())
+    except ValueError as problem:
+        raise written.error(str(problem)) from None
 
 
 def _phases(written: Located) -> tuple[str, ...]:
@@ -402,6 +534,28 @@ def _serial_line(words: Mapping[str, Located]) -> SerialLine:
     if "stop_bits" in words:
         line = replace(line, stop_bits=words["stop_bits"].integer(1, 2))
     return line
+
+
+def _limits(written: Located) -> Limits:
+    """Read limits: {connections: 50, idle: 5min, unread: 32KiB}."""
+    words = written.mapping(LIMIT_WORDS)
+    limits = Limits()
+    for word in ("connections", "connections_per_address"):
+        if word in words:
+            limits = replace(limits, **{word: words[word].integer(1, MAX_CONNECTIONS)})
+    if "idle" in words:
+        limits = replace(limits, idle_s=_duration(words["idle"]))
+    if "request" in words:
+        limits = replace(limits, request_s=_duration(words["request"]))
+    if "unread" in words:
+        try:
+            size = parse_size(words["unread"].text())
+        except ValueError as problem:
+            raise words["unread"].error(str(problem)) from None
+        if not MIN_UNREAD_BYTES <= size <= MAX_UNREAD_BYTES:
+            raise words["unread"].error("between 24KiB and 64MiB of replies may wait for a client")
+        limits = replace(limits, unread_bytes=size)
+    return limits
 
 
 def _endpoint(listener: ListenerConfig) -> tuple[object, ...]:

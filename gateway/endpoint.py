@@ -9,11 +9,13 @@ _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUMERIC = re.compile(r"[0-9.]+")
 
 
-def parse_endpoint(text: str) -> tuple[str, int]:
+def parse_endpoint(text: str, usual_port: int | None = None) -> tuple[str, int]:
     """Return host and port of 127.0.0.1:5020, [::1]:5020, name:5020, or 5020 (this machine only).
 
-    ValueError says what is wrong.
+    Where there is a usual port, a host alone has it. ValueError says what is wrong.
     """
+    if usual_port is not None and not text.isdecimal() and _is_host(text) and text:
+        text = f"{text}:{usual_port}"
     host, _, port = text.rpartition(":")
     if not (port.isdecimal() and len(port) <= 5 and int(port) <= 0xFFFF) or not _is_host(host):
         shown = text if len(text) <= 80 else f"{text[:80]}…"

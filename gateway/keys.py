@@ -18,14 +18,25 @@ def is_hex_key(text: str) -> bool:
     return len(text) > KEY_BYTES  # any 16 characters may be a key, and a name as well
 
 
+def refuse_open_file(path: Path) -> None:
+    """Raise ConfigError for a key file that others can reach, or that is none."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise ConfigError(f"key file {path} does not exist") from None
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or problem
+        raise ConfigError(f"key file {path} cannot be read: {why}") from None
+    if stat.S_ISDIR(mode):
+        raise ConfigError(f"key file {path} cannot be read: Is a directory")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(f"key file {path} can be read by others: chmod 600 {path}")
+
+
 def read_key_file(path: Path) -> Key:
     """Read a key file; ConfigError or ValueError, without a byte of it, if that cannot be."""
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise ConfigError(f"key file {path} cannot be read: Is a directory")
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(f"key file {path} can be read by others: chmod 600 {path}")
+        refuse_open_file(path)
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"key file {path} does not exist") from None

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import yaml
 
 MAX_NUMBER_CHARACTERS = 40
+MAX_NAMED = 20  # known words that an error lists
 # 28 and more hex digits: in one piece, in pairs (0x allowed), or in groups of 4, 8 or 16. A UUID
 # is none.
 _LIKE_A_KEY = re.compile(
@@ -170,7 +171,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
     known = [str(word) for word in words]
     if close := get_close_matches(word, known, n=1):
         return f", did you mean {close[0]!r}?"
-    return f"; known are {', '.join(known)}" if len(known) <= 12 else ""
+    return f"; known are {', '.join(known)}" if len(known) <= MAX_NAMED else ""
 
 
 def _place(file: str, mark: yaml.Mark | None) -> str:

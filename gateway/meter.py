@@ -6,7 +6,7 @@ Who listens is told.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gateway.snapshot import Freshness, Judge, Snapshot
+from gateway.snapshot import Diagnostics, Freshness, Judge, Snapshot
 from gateway.telegram import Decoder, Fault, Telegram
 
 
@@ -26,7 +26,10 @@ Heard = Telegram | Fault | News | Held
 
 
 class Meter:
-    """Turns a source's bytes into snapshots. `listen` hears everything good and bad, in order."""
+    """Turns a source's bytes into snapshots. `listen` hears everything good and bad, in order.
+
+    `began` is when the service started (seconds, monotonic).
+    """
 
     def __init__(
         self,
@@ -35,9 +38,11 @@ class Meter:
         judge: Judge,
         hold_s: float,
         listen: Callable[[Heard], None],
+        began: float = 0.0,
     ) -> None:
         self.name = name
         self.freshness = Freshness(hold_s)
+        self.diagnostics = Diagnostics(began)
         self.judge = judge
         self.snapshot: Snapshot | None = None
         self._decoder = decoder
@@ -51,23 +56,29 @@ class Meter:
         """Wait no longer: the source has ended."""
         self._hear(self._decoder.finish())
         for fault in self.judge.finish():
-            self._listen(fault)
+            self._refuse(fault)
 
     def _hear(self, items: Sequence[Telegram | Fault]) -> None:
         for item in items:
             if isinstance(item, Fault):
-                self._listen(item)
+                self._refuse(item)
                 continue
             snapshot = Snapshot.of(item)
             if not self.judge.passes(item):
                 verdict = self.judge.take(item, snapshot.measured, snapshot.texts)
                 for fault in verdict.faults:
-                    self._listen(fault)
+                    self._refuse(fault)
                 if verdict.news:
                     self._listen(News(verdict.news))
                 if not verdict.is_good:
+                    self.diagnostics.held += 1
                     self._listen(Held(item))
                     continue
             self.snapshot = snapshot
-            self.freshness.received = item.received
+            self.freshness.came(item.received)
+            self.diagnostics.good(item)
             self._listen(item)
+
+    def _refuse(self, fault: Fault) -> None:
+        self.diagnostics.bad(fault)
+        self._listen(fault)

@@ -11,8 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from gateway import map_library
-from gateway.config import BAUD_RATES, LINE_WORDS, PARITIES, Transport
-from gateway.registers import Stale, Table
+from gateway.config import (
+    BAUD_RATES,
+    DEFAULT_ROLES,
+    LINE_WORDS,
+    PARITIES,
+    TLS_PORT,
+    TLS_WORDS,
+    UNIT_WORDS,
+    Transport,
+)
+from gateway.limits import MAX_CONNECTIONS, MAX_UNREAD_BYTES, MIN_UNREAD_BYTES, Limits
+from gateway.registers import UNSAFE, Stale, Table
 from gateway.registers.codec import CHARS, STRING, TYPES, UNITS
 from gateway.registers.expression import MAX_CHARACTERS
 from gateway.registers.image import MAX_READ_REGISTERS
@@ -20,6 +30,7 @@ from gateway.registers.mapfile import (
     IDENTITY_WORDS,
     MAP_WORDS,
     MAX_IDENTITY_CHARACTERS,
+    STALE_IN_MAPS,
     TRANSPORTS,
 )
 from gateway.registers.register import (
@@ -35,7 +46,7 @@ from gateway.simulator import MODELS
 from gateway.snapshot import QUANTITIES
 from gateway.snapshot.adjust import ADJUSTABLE
 from gateway.snapshot.derive import PHASES
-from gateway.snapshot.quantities import AGE, TEXTS
+from gateway.snapshot.quantities import SERVICE, TEXTS
 from gateway.sources.address import KINDS
 from gateway.telegram.layouts import LAYOUTS
 
@@ -118,6 +129,13 @@ def _amount(unit: str) -> Schema:
     return _any({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": pattern})
 
 
+def _duration() -> Schema:
+    return _any(
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|min|h)?\s*$"},
+    )
+
+
 def _known(words: Iterable[str]) -> Schema:
     """Return that of a name that may be the user's own; an editor offers the known ones."""
     return _any(_one_of(sorted(words)), {"type": "string"})
@@ -176,7 +194,7 @@ def _map_words() -> dict[str, Schema]:
         ),
         "server_id": _said(_text(minLength=1, maxLength=200), "the answer to function 17"),
         "stale": _said(
-            _one_of(Stale),
+            _one_of(STALE_IN_MAPS),
             "the answer when the meter is silent: exception 0x0B, none, or the patterns for "
             "values that are not there",
         ),
@@ -216,6 +234,7 @@ def _register() -> Schema:
         "unit": _said(_unit(), "in what the register counts: kWh, 0.1 V, 10 W, 0.001"),
         "scale_register": _said(address, "the register of type sunssf that scales it as well"),
         "not_available": _said(number, "what stands there when the meter does not send it"),
+        "unconnected": _said(number, "the same, where the meter has only the phase L1"),
         "only_count": _said(
             _integer(1, MAX_READ_REGISTERS), "answers only a read of exactly its own length"
         ),
@@ -241,7 +260,7 @@ def _quantity() -> Schema:
         }
         for q in QUANTITIES.values()
     ]
-    turned = "|".join(name for name in QUANTITIES if name != AGE.name)
+    turned = "|".join(name for name in QUANTITIES if name not in SERVICE)
     return _any(
         *names, _said({"type": "string", "pattern": f"^-({turned})$"}, "the other way round")
     )
@@ -296,10 +315,7 @@ def _meter() -> Schema:
         "key": _said(key, "file:PATH or env:NAME; 32 hex digits work with a warning"),
         "auth_key": _said(key, "as key, only where the operator gives one"),
         "hold": _said(
-            _any(
-                {"type": "number", "exclusiveMinimum": 0},
-                {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|min|h)?\s*$"},
-            ),
+            _duration(),
             "how long the last values are served without a telegram: 15s, 500ms, 2min, 1h",
         ),
         "connection": _said(_amount("A"), "the house's main fuse, as 63A"),
@@ -326,24 +342,38 @@ def _listener() -> Schema:
     reached: dict[str, Schema] = dict.fromkeys(Transport, endpoint)
     described = {
         Transport.TCP: "Modbus TCP: 0.0.0.0:502, [::]:502, or 5020 for this machine only",
+        Transport.TLS: f"Modbus/TCP Security: 0.0.0.0:802, or 0.0.0.0 for port {TLS_PORT}",
         Transport.RTU_OVER_TCP: "RTU frames over TCP, as serial servers send them: 0.0.0.0:4196",
         Transport.UDP: "Modbus UDP: 0.0.0.0:502",
         Transport.SERIAL: "Modbus RTU on a serial line: /dev/serial/by-id/…",
     }
+    reached[Transport.TLS] = _any(
+        _integer(0, 65535), {"type": "string", "pattern": r"^[^/]*$", "minLength": 1}
+    )
     reached[Transport.SERIAL] = {"type": "string", "pattern": "^/"}
     line: dict[str, Schema] = {
         "baud": _any(_one_of(BAUD_RATES), {"enum": [int(rate) for rate in BAUD_RATES]}),
         "parity": _one_of(PARITIES),
         "stop_bits": _integer(1, 2),
     }
+    file: Schema = {"type": "string", "minLength": 1}
     unit_id = r"^(0x[0-9A-Fa-f]{1,2}|1?\d{1,2}|2[0-4]\d|25[0-5])$"
     words = {
         **{word: _said(schema, described[Transport(word)]) for word, schema in reached.items()},
         **{word: _said(line[word], f"{word} of the serial line") for word in LINE_WORDS},
+        "certificate": _said(file, "the TLS listener's certificate, PEM: a file"),
+        "key": _said(file, "its key, PEM: a file that only you can read"),
+        "clients_ca": _said(file, "who signs the clients' certificates, PEM: a file"),
+        "roles": _said(
+            _list(_text(minLength=1), minItems=1),
+            "the roles in clients' certificates that may read; left out: "
+            f"{', '.join(DEFAULT_ROLES)}",
+        ),
         "allow": _said(
             _list({"type": "string"}, minItems=1),
             "who may connect, as 192.168.1.0/24; left out: all",
         ),
+        "limits": _said(_limits(), "what clients may take of a TCP listener"),
         "units": _said(
             {
                 "type": "object",
@@ -355,14 +385,47 @@ def _listener() -> Schema:
         "any": _said(_unit_of(), "what every other unit id shows"),
     }  # fmt: skip
     serial = {"required": ["serial"]}
+    tls = {
+        "if": {"required": ["tls"]},
+        "then": {"required": list(TLS_WORDS[:3])},
+        "else": {"not": _any(*({"required": [word]} for word in TLS_WORDS))},
+    }
     return {
         **_object(words, words, required=()),
         "oneOf": [{"required": [str(transport)]} for transport in Transport],
         "anyOf": [{"required": ["units"]}, {"required": ["any"]}],
         "if": serial,
-        "then": {"not": _any({"required": ["allow"]}, {"required": ["any"]})},
+        "then": {"not": _any(*({"required": [word]} for word in ("allow", "any", "limits")))},
         "else": {"not": _any(*({"required": [word]} for word in LINE_WORDS))},
+        "allOf": [tls, {"not": {"required": ["udp", "limits"]}}],
     }
+
+
+def _limits() -> Schema:
+    size = _any(
+        _integer(MIN_UNREAD_BYTES, MAX_UNREAD_BYTES),
+        {"type": "string", "pattern": r"^\s*\d+\s*(B|KiB|MiB)?\s*$"},
+    )
+    usual = Limits()
+    words = {
+        "connections": _said(
+            _integer(1, MAX_CONNECTIONS), f"connections at once ({usual.connections})"
+        ),
+        "connections_per_address": _said(
+            _integer(1, MAX_CONNECTIONS),
+            f"connections at once of one address ({usual.connections_per_address})",
+        ),
+        "idle": _said(_duration(), "a connection that asks nothing for so long is closed (10min)"),
+        "unread": _said(
+            size, "bytes of replies that wait for a client; it is not heard meanwhile (32KiB)"
+        ),
+        "request": _said(
+            _duration(),
+            "time to finish a request that was begun or a TLS handshake, and to fetch replies "
+            "that wait (10s)",
+        ),
+    }
+    return _object(words, words, required=())
 
 
 def _unit_of() -> Schema:
@@ -385,8 +448,28 @@ def _unit_of() -> Schema:
             },
             "corrections by quantity: factor × value + offset",
         ),
+        "hold": _said(
+            _duration(), "how long this unit serves the last values; left out: the meter's"
+        ),
+        "stale": _said(
+            _one_of(Stale),
+            "its answer when the meter is silent; left out: the map's. exception 0x0B, silent: "
+            "none, not_available: the patterns for values that are not there, close: the TCP "
+            "connection; last and zero (its last values, or zeros) hide it from the client",
+        ),
+        "accept_unsafe": _said(
+            {"enum": [True, False, "true", "false"]},
+            "true: stale: last or zero is meant so; warned about at every start",
+        ),
     }
-    return _object(words, words, required=("meter", "map"))
+    is_unsafe = {"properties": {"stale": _one_of(UNSAFE)}, "required": ["stale"]}
+    accepted = {"enum": [True, "true"]}
+    return {
+        **_object(words, UNIT_WORDS, required=("meter", "map")),
+        "if": is_unsafe,
+        "then": {"properties": {"accept_unsafe": accepted}, "required": ["accept_unsafe"]},
+        "else": {"not": {"properties": {"accept_unsafe": accepted}, "required": ["accept_unsafe"]}},
+    }
 
 
 def _layout() -> Schema:

@@ -14,13 +14,17 @@ from gateway.endpoint import show_endpoint
 from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.located import ConfigError
 from gateway.meter import Heard, Held, Meter, News
+from gateway.modbus.clients import Asking
 from gateway.modbus.responder import Responder
 from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
+from gateway.modbus.tls import TlsListener
 from gateway.modbus.udp import UdpListener
 from gateway.modbus.unit import Unit
+from gateway.registers import UNSAFE
 from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
 from gateway.sources import keep_running
+from gateway.stalls import watched
 from gateway.state import StateFile
 from gateway.telegram import Fault, Layer, Layout, Telegram
 
@@ -32,10 +36,9 @@ FAULT_PAUSE_S = 10.0  # between two log lines about the same layer of the same m
 
 Hear = Callable[[Meter, Telegram], None]
 Endpoint = Listener | UdpListener
-NETWORKED: Mapping[Transport, type[Listener] | type[UdpListener]] = {
+NETWORKED: Mapping[Transport, type[Listener]] = {
     Transport.TCP: Listener,
     Transport.RTU_OVER_TCP: RtuOverTcpListener,
-    Transport.UDP: UdpListener,
 }
 
 
@@ -56,7 +59,7 @@ class Service:
         if problem:
             log.warning("%s", problem)
         self._watched = [
-            _Watched(each, config.layouts, past.get(name), hear)
+            _Watched(each, config.layouts, past.get(name), hear, _exceptions(config, each))
             for name, each in config.meters.items()
         ]
         self._meters = {each.meter.name: each.meter for each in self._watched}
@@ -90,17 +93,30 @@ class Service:
     async def run(self, stop: asyncio.Event) -> None:
         """Read all meters until `stop` is set, then close everything."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                work = [tasks.create_task(each.read()) for each in self._watched]
-                work += [tasks.create_task(each.watch()) for each in self._watched]
-                work += [tasks.create_task(_listen_later(*each)) for each in self._absent]
-                work.append(tasks.create_task(self._remember_now_and_then()))
-                await stop.wait()
-                for task in work:
-                    task.cancel()
+            with watched(asyncio.get_running_loop()):
+                await self._work(stop)
         finally:
             self._close()
             self._remember()
+
+    def clients(self) -> list[tuple[ListenerConfig, list[Asking]]]:
+        """Return who asks what, by listener; on a serial line clients cannot be told apart."""
+        now = time.monotonic()
+        return [
+            (config, listener.clients.seen(now))
+            for config, listener in self._listeners
+            if not isinstance(listener, SerialListener)
+        ]
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            work = [tasks.create_task(each.read()) for each in self._watched]
+            work += [tasks.create_task(each.watch()) for each in self._watched]
+            work += [tasks.create_task(_listen_later(*each)) for each in self._absent]
+            work.append(tasks.create_task(self._remember_now_and_then()))
+            await stop.wait()
+            for task in work:
+                task.cancel()
 
     async def _remember_now_and_then(self) -> None:
         """Keep the state, rarely: an SD card wears out."""
@@ -139,10 +155,30 @@ class Service:
                 parity=line.parity,
                 stop_bits=line.stop_bits,
             )
-        return NETWORKED[config.transport](config.host, config.port, responder, config.allow)
+        if config.tls is not None:
+            return TlsListener(
+                config.host,
+                config.port,
+                responder,
+                config.allow,
+                files=config.tls.files,
+                roles=config.tls.roles,
+                limits=config.limits,
+            )
+        if config.transport is Transport.UDP:
+            return UdpListener(config.host, config.port, responder, config.allow)
+        return NETWORKED[config.transport](
+            config.host, config.port, responder, config.allow, config.limits
+        )
 
     def _unit(self, config: UnitConfig) -> Unit:
-        return Unit(config.register_map, self._meters[config.meter], config.adjustment)
+        return Unit(
+            config.register_map,
+            self._meters[config.meter],
+            config.adjustment,
+            hold_s=config.hold_s,
+            stale=config.stale,
+        )
 
     def _close(self) -> None:
         for _, listener in self._listeners:
@@ -153,14 +189,21 @@ class _Watched:
     """A meter with its source: reads it, and says what goes wrong with it."""
 
     def __init__(
-        self, config: MeterConfig, layouts: Sequence[Layout], past: Seen | None, hear: Hear
+        self,
+        config: MeterConfig,
+        layouts: Sequence[Layout],
+        past: Seen | None,
+        hear: Hear,
+        exceptions: str,
     ) -> None:
         self._source = config.source
         decoder = config.decoder(layouts)
         judge = Judge(config.connection_a, past if self._source.is_lasting else None)
-        self.meter = Meter(config.name, decoder, judge, config.hold_s, self._hear)
+        began = time.monotonic()
+        self.meter = Meter(config.name, decoder, judge, config.hold_s, self._hear, began)
         self._tell = hear
-        self._health = Health(time.monotonic(), max(SILENT_S, config.hold_s))
+        self._exceptions = exceptions
+        self._health = Health(began, max(SILENT_S, config.hold_s))
         self._diagnosis: Diagnosis | None = None
         self._came = asyncio.Event()
         self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
@@ -206,9 +249,10 @@ class _Watched:
                 await asyncio.sleep(left_s + 0.01)
                 continue
             log.warning(
-                "%s: no good telegram for %g s; its values are not served until one comes",
+                "%s: no good telegram for %g s; its values are not served until one comes%s",
                 self.meter.name,
                 freshness.hold_s,
+                self._exceptions,
             )
             self._diagnose(time.monotonic())
             self._came.clear()
@@ -240,6 +284,18 @@ class _Watched:
         text = f"{fault.layer} fault at byte {fault.offset}: {fault.reason}"
         since = f" ({more} more since the last one that was shown)" if more else ""
         log.warning("%s: %s%s", self.meter.name, text, since)
+
+
+def _exceptions(config: Config, meter: MeterConfig) -> str:
+    """Return which units go on serving a meter's values when it is stale, as a part of a line."""
+    names = [
+        f"{listener.where} unit {unit_id}"
+        for listener in config.listeners
+        for unit_id, unit in ({"any": listener.any_unit} | dict(listener.units)).items()
+        if unit is not None and unit.meter == meter.name
+        if unit.stale in UNSAFE or (unit.hold_s or 0) > meter.hold_s
+    ]
+    return f", but for {', '.join(names)}" if names else ""
 
 
 async def _listen_later(config: ListenerConfig, listener: Endpoint) -> None:

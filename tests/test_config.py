@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.config import SIMULATOR_KEY, Config, SerialLine, Transport, UnitConfig
 from gateway.keys import read_key_file, read_key_variable
 from gateway.located import ConfigError
-from gateway.registers import Table
+from gateway.registers import Stale, Table
 from gateway.snapshot import Adjustment, Snapshot
 from gateway.snapshot.adjust import Linear
 from gateway.snapshot.snapshot import Values
@@ -319,6 +319,44 @@ def test_phases_are_the_meters_that_stand_as_l1_l2_and_l3(house: House) -> None:
     assert config.listeners[0].units[1].adjustment == Adjustment(phases=("l2", "l3", "l1"))
 
 
+@pytest.mark.parametrize(
+    ("words", "hold_s", "stale"),
+    [
+        ("hold: 3s", 3.0, None),
+        ("hold: 2min, stale: silent", 120.0, Stale.SILENT),
+        ("stale: exception", None, Stale.EXCEPTION),
+        ("stale: not_available", None, Stale.NOT_AVAILABLE),
+        ("stale: close, accept_unsafe: false", None, Stale.CLOSE),
+    ],
+)
+def test_a_unit_says_how_it_answers_for_a_stale_meter(
+    house: House, words: str, hold_s: float | None, stale: Stale | None
+) -> None:
+    config = house.read(unit_with(words) + "    any: {meter: house, map: obis_plain}\n")
+    listener = config.listeners[0]
+    assert (listener.units[1].hold_s, listener.units[1].stale) == (hold_s, stale)
+    assert listener.any_unit
+    assert (listener.any_unit.hold_s, listener.any_unit.stale) == (None, None)
+    assert config.warnings == []
+
+
+def test_values_that_hide_a_silent_meter_are_served_when_accepted_and_warned_about(
+    house: House,
+) -> None:
+    text = unit_with("stale: last, accept_unsafe: true")
+    text += "    any: {meter: house, map: obis_plain, accept_unsafe: 'true', stale: zero}\n"
+    config = house.read(text)
+    listener = config.listeners[0]
+    assert listener.any_unit
+    assert (listener.units[1].stale, listener.any_unit.stale) == (Stale.LAST, Stale.ZERO)
+    assert config.warnings == [
+        f"{house.path}:7:49: unsafe: while meter house is silent, unit 1 shows its last "
+        "values, and no client can tell (stale: last)",
+        f"{house.path}:8:72: unsafe: while meter house is silent, unit any shows zeros "
+        "(energies too), and no client can tell (stale: zero)",
+    ]
+
+
 def test_what_is_as_usual_adjusts_nothing(house: House) -> None:
     for text in (CONFIG, meter_with("frequency: 50Hz"), meter_with("phases: [L1, L2, L3]")):
         config = house.read(text)
@@ -587,7 +625,7 @@ MISTAKES = {
     ),
     "a listener without an address": (
         changed("tcp: 127.0.0.1:5020\n    ", ""),
-        "5:5: a listener has one of tcp, rtu_over_tcp, udp, serial",
+        "5:5: a listener has one of tcp, tls, rtu_over_tcp, udp, serial",
     ),
     "a listener without units": (
         CONFIG[: CONFIG.index("    units")],
@@ -763,6 +801,39 @@ MISTAKES = {
         unit_with("rated_power: -5kW"),
         "7:55: '-5kW' is no power; one looks like 10kW",
     ),
+    # a stale meter
+    "a bad hold of a unit": (
+        unit_with("hold: soon"),
+        "7:48: 'soon' is no duration; one looks like 15s, 500ms, 2min or 1h",
+    ),
+    "an unknown answer for a stale meter": (
+        unit_with("stale: zeros"),
+        "7:49: unknown reaction 'zeros', did you mean 'zero'?",
+    ),
+    "last values for ever that nobody accepted": (
+        unit_with("stale: last"),
+        "7:49: stale: last shows its last values for as long as the meter is silent: an inverter "
+        "or wallbox goes on regulating by them, and cannot tell. Choose exception, silent, "
+        "not_available or close; or write accept_unsafe: true beside it",
+    ),
+    "zeros that were declined": (
+        unit_with("accept_unsafe: false, stale: zero"),
+        "7:71: stale: zero shows zeros (energies too) for as long as the meter is silent: an "
+        "inverter or wallbox goes on regulating by them, and cannot tell. Choose exception, "
+        "silent, not_available or close; or write accept_unsafe: true beside it",
+    ),
+    "nothing to accept": (
+        unit_with("accept_unsafe: true"),
+        "7:57: nothing is to be accepted: it goes with stale: last or zero",
+    ),
+    "nothing unsafe to accept": (
+        unit_with("stale: close, accept_unsafe: true"),
+        "7:71: nothing is to be accepted: it goes with stale: last or zero",
+    ),
+    "no answer to what is accepted": (
+        unit_with("stale: last, accept_unsafe: maybe"),
+        "7:70: unknown answer 'maybe'; known are true, false",
+    ),
     # adjust
     "an adjustment of what follows from others": (
         unit_with("adjust: {active_power_l1: {offset: 1}}"),
@@ -801,12 +872,12 @@ MISTAKES = {
     # listeners
     "two ways to be reached": (
         changed("tcp: 127.0.0.1:5020", "tcp: 127.0.0.1:5020\n    udp: 127.0.0.1:5020"),
-        "5:5: a listener has one of tcp, rtu_over_tcp, udp, serial",
+        "5:5: a listener has one of tcp, tls, rtu_over_tcp, udp, serial",
     ),
     "a way that there is not": (
         changed("tcp:", "rtu:"),
-        "5:5: unknown word 'rtu'; known are tcp, rtu_over_tcp, udp, serial, baud, parity,"
-        " stop_bits, allow, units, any",
+        "5:5: unknown word 'rtu'; known are tcp, tls, rtu_over_tcp, udp, serial, baud, parity,"
+        " stop_bits, certificate, key, clients_ca, roles, allow, limits, units, any",
     ),
     "a typo in a way": (
         changed("tcp:", "rtu_over_tpc:"),

@@ -23,6 +23,28 @@ def test_an_address_is_host_and_port(text: str, endpoint: tuple[str, int]) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("0.0.0.0", ("0.0.0.0", 802)),
+        ("[::]", ("::", 802)),
+        ("cabinet.lan", ("cabinet.lan", 802)),
+        ("8802", ("127.0.0.1", 8802)),
+        ("0.0.0.0:8802", ("0.0.0.0", 8802)),
+    ],
+)
+def test_a_host_alone_has_the_usual_port_where_there_is_one(
+    text: str, endpoint: tuple[str, int]
+) -> None:
+    assert parse_endpoint(text, 802) == endpoint
+
+
+@pytest.mark.parametrize("text", ["", ":", "::1", "1.2.3", "a b", "host:"])
+def test_a_usual_port_makes_no_address_of_what_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="is no address"):
+        parse_endpoint(text, 802)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

@@ -159,8 +159,8 @@ def test_another_choice_is_refused_with_the_nearest_word() -> None:
 def test_the_nearest_word_is_named_or_a_few_or_none() -> None:
     assert nearest("tcpp", ["tcp", "serial"]) == ", did you mean 'tcp'?"
     assert nearest("zzz", ["tcp", "serial"]) == "; known are tcp, serial"
-    assert nearest("zzz", [f"word{n}" for n in range(12)]).startswith("; known are word0, word1")
-    assert nearest("zzz", [f"word{n}" for n in range(13)]) == ""
+    assert nearest("zzz", [f"word{n}" for n in range(20)]).startswith("; known are word0, word1")
+    assert nearest("zzz", [f"word{n}" for n in range(21)]) == ""
 
 
 @pytest.mark.parametrize("text", ["a: \x00", "a: \x1b[0m", "a: \ud800"])

@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from gateway import map_library, schema
+from gateway.cli import main
 from gateway.config import Config
 from gateway.located import ConfigError, Located
 from gateway.registers import RegisterMap
@@ -220,6 +221,7 @@ meters:
 listeners:
   - tcp: 127.0.0.1:5020
     allow: [127.0.0.0/8]
+    limits: {connections: 9, connections_per_address: 3, idle: 2min, unread: 64KiB, request: 5s}
     units:
       1:
         meter: house
@@ -228,10 +230,15 @@ listeners:
         serial: "12345678"
         rated_power: 10kW
         adjust: {active_power_total: {offset: 50}, current_l1: {factor: 1.02}}
-      0x02: {meter: other, map: mine}
+        hold: 30s
+        stale: last
+        accept_unsafe: true
+      0x02: {meter: other, map: mine, stale: close, hold: 5, accept_unsafe: false}
   - {tcp: 5021, any: {meter: house, map: obis_plain}}
   - {rtu_over_tcp: "0.0.0.0:4196", units: {1: {meter: house, map: obis_plain}}}
   - {udp: "[::]:502", any: {meter: house, map: obis_plain}}
+  - {tls: 0.0.0.0, certificate: server.crt, key: server.key, clients_ca: ca.crt, roles: [reader],
+     any: {meter: house, map: obis_plain}}
   - {serial: /dev/ttyUSB1, baud: 19200, parity: even, stop_bits: 1,
      units: {1: {meter: house, map: obis_plain}}}
 """
@@ -248,6 +255,7 @@ def read(tmp_path: Path) -> Callable[[str], Config]:
     key = tmp_path / "house.key"
     key.write_text("00" * 16)
     key.chmod(0o600)
+    assert main(["tls", "init", str(tmp_path)]) == 0
 
     def reader(text: str) -> Config:
         path = tmp_path / "config.yaml"
@@ -277,12 +285,24 @@ def test_a_config_that_is_read_has_no_red_line(read: Callable[[str], Config], te
         ("tcp: 5020", "tcp: localhost"),
         ("tcp: 5020", "tcp: 5020, udp: 5020"),
         ("tcp: 5020", "tcp: 5020, baud: 9600"),
+        ("tcp: 5020", "tls: 5020"),  # without its files
+        ("tcp: 5020", "tcp: 5020, certificate: server.crt"),
+        ("tcp: 5020", "tls: 5020, certificate: server.crt, key: server.key, roles: [reader]"),
+        (
+            "tcp: 5020",
+            "tls: 5020, certificate: server.crt, key: server.key, clients_ca: ca.crt, roles: []",
+        ),
         ("tcp: 5020", "serial: /dev/x"),  # any on a serial line
         ("tcp: 5020, any: {meter: house, map: obis_plain}", "tcp: 5020"),
         ("tcp: 5020", "tcp: 5020, allow: []"),
         ("tcp: 5020", "tcp: 5020, units: {256: {meter: house, map: obis_plain}}"),
         ("map: obis_plain", "base: 0"),
         ("map: obis_plain", "map: obis_plain, base: 65536"),
+        ("map: obis_plain", "map: obis_plain, hold: long"),
+        ("map: obis_plain", "map: obis_plain, stale: zeros"),
+        ("map: obis_plain", "map: obis_plain, stale: zero"),
+        ("map: obis_plain", "map: obis_plain, stale: last, accept_unsafe: false"),
+        ("map: obis_plain", "map: obis_plain, stale: silent, accept_unsafe: true"),
         ("map: obis_plain", "map: obis_plain, rated_power: 10kV"),
         ("map: obis_plain", "map: obis_plain, adjust: {frequency: {offset: 1}}"),
         ("map: obis_plain", "map: obis_plain, adjust: {current_l1: {}}"),

@@ -13,6 +13,7 @@ from gateway.located import ConfigError
 # How a listener's transport is called in the maps.
 TRANSPORTS = {
     Transport.TCP: "tcp",
+    Transport.TLS: "tcp",  # a client of it that has learned TLS
     Transport.RTU_OVER_TCP: "rtu over tcp",
     Transport.UDP: "udp",
     Transport.SERIAL: "rtu",

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import json
 import re
 import shutil
@@ -11,11 +10,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from gateway import map_library
 from gateway.cli.command import Commands, add_command
+from gateway.cli.maps import library
 from gateway.cli.read_shown import as_json, pair_json, pair_table, table
 from gateway.cli.swept import Sweep, are_alike, is_good
 from gateway.duration import parse_duration
@@ -31,6 +30,7 @@ from gateway.sources.serial_port import PARITIES
 DEFAULT_PAUSE = "1s"
 HIGHEST_UNIT = 255
 CLEAR, HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[2J", "\x1b[H", "\x1b[K", "\x1b[J"
+LOWEST_BAUD, HIGHEST_BAUD = 50, 4_000_000  # what the terminals of Linux have names for
 PREFIXES = (Transport.TCP, Transport.RTU_OVER_TCP, Transport.UDP)
 _RANGE = re.compile(r"(0x[0-9a-fA-F]+|\d+)(?:\s*-\s*(0x[0-9a-fA-F]+|\d+))?")
 
@@ -76,7 +76,9 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("--base", type=_integer, metavar="N", help="where the map begins")
-    parser.add_argument("--maps", type=Path, metavar="FOLDER", help="a folder of your own maps")
+    parser.add_argument(
+        "--maps", type=library.folder, metavar="FOLDER", help="a folder of your own maps"
+    )
     parser.add_argument(
         "--function", type=int, choices=(3, 4), help="read everything with this one"
     )
@@ -212,6 +214,9 @@ class _Screen:
 
 def _asked(options: argparse.Namespace) -> Iterator[Asked]:
     """Return the one or two units to read; ConfigError for what cannot be."""
+    if not LOWEST_BAUD <= options.baud <= HIGHEST_BAUD:
+        reason = f"{options.baud} is not between {LOWEST_BAUD} and {HIGHEST_BAUD}"
+        raise ConfigError(f"--baud: {reason}")
     written = _map(options, None).written
     unit = options.unit
     if unit is None:
@@ -247,22 +252,17 @@ def _endpoint(options: argparse.Namespace, text: str, port: int) -> Endpoint:
             if text.startswith(start):
                 transport, text = prefix, text.removeprefix(start)
                 break
-    try:
-        host, port = parse_endpoint(text)
-    except ValueError:
-        # A host alone: its port is the one at which the map's meter is usually found.
-        with contextlib.suppress(ValueError):
-            host, port = parse_endpoint(f"{text}:{port}")
-            return Endpoint(transport, host, port)
-        raise
+    if not text:
+        raise ValueError("it is empty; one looks like 192.168.1.20:502 or /dev/ttyUSB0")
+    # Of a host alone the port is the one at which the map's meter is usually found.
+    host, port = parse_endpoint(text, port)
     return Endpoint(transport, host, port)
 
 
 def _map(options: argparse.Namespace, unit: int | None) -> RegisterMap:
     given = Given(base=options.base, unit_id=unit)
-    if options.map.endswith((".yaml", ".yml")):
-        return map_library.read(Path(options.map), options.maps, given)
-    return map_library.load(options.map, options.maps, given)
+    path, others = library.find(options.map, options.maps)
+    return map_library.read(path, others, given)
 
 
 def _only(register_map: RegisterMap, text: str | None) -> list[Register]:
@@ -280,6 +280,8 @@ def _test(part: str, register_map: RegisterMap) -> Callable[[Register], bool]:
         first = int(match[1], 0) if match[1].startswith("0x") else int(match[1])
         last = match[2] or match[1]
         end = (int(last, 0) if last.startswith("0x") else int(last)) + 1
+        if end <= first:
+            raise ConfigError(f"--only: {part}: the range runs backwards")
         if not any(r.address < end and first < r.end for r in registers):
             lowest, highest = min(r.address for r in registers), max(r.end for r in registers)
             raise ConfigError(
@@ -289,7 +291,8 @@ def _test(part: str, register_map: RegisterMap) -> Callable[[Register], bool]:
         return lambda r: r.address < end and first < r.end
     names = {r.quantity for r in registers if r.quantity}
     if part not in names:
-        raise ConfigError(f"--only: the map does not show {part!r}{nearest(part, names)}")
+        hint = nearest(part, names) or "; `obisgate maps show` lists what it shows"
+        raise ConfigError(f"--only: the map does not show {part!r}{hint}")
     return lambda r: r.quantity == part
 
 

@@ -1,6 +1,6 @@
 """What was read of one meter, or of two beside each other, as a table or as JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 from gateway.cli.swept import (
@@ -21,9 +21,12 @@ from gateway.registers import Identity, Register
 from gateway.registers.decode import is_constant
 from gateway.snapshot import QUANTITIES
 
-LEGEND = {
-    WRONG: "! a constant that differs, or a read that was not answered",
-    DIFFERS: "~ values that differ by more than a step of the map",
+LEGEND = {WRONG: "! a constant that differs, or a read that was not answered"}
+PAIR_LEGEND = {
+    WRONG: "! a constant that differs, a value that one side alone has, or a read that was not "
+    "answered",
+    DIFFERS: "~ values that differ by more than a step of the map; or texts of the meter, which "
+    "may differ, as a serial number does",
 }
 
 
@@ -46,7 +49,7 @@ def table(sweep: Sweep) -> Iterator[str]:
         ).rstrip()
     yield from _identity_lines(sweep)
     yield from identity_problems(sweep)
-    yield from chain(_refusal_lines(sweep), _legend(marks))
+    yield from chain(_refusal_lines(sweep), _legend(marks, LEGEND))
 
 
 def pair_table(first: Sweep, second: Sweep) -> Iterator[str]:
@@ -70,7 +73,7 @@ def pair_table(first: Sweep, second: Sweep) -> Iterator[str]:
     yield from identity_differences(first, second)
     for name, sweep in (("A", first), ("B", second)):
         yield from (f"{name}  {line}" for line in _refusal_lines(sweep))
-    yield from _legend(marks)
+    yield from _legend(marks, PAIR_LEGEND)
 
 
 def as_json(time: str, sweep: Sweep) -> dict[str, object]:
@@ -168,8 +171,8 @@ def _refusal_lines(sweep: Sweep) -> Iterator[str]:
     yield from (f"→ {hint}" for hint in hints(sweep))
 
 
-def _legend(marks: set[str]) -> Iterator[str]:
-    return (LEGEND[mark] for mark in (WRONG, DIFFERS) if mark in marks)
+def _legend(marks: set[str], legend: Mapping[str, str]) -> Iterator[str]:
+    return (text for mark, text in legend.items() if mark in marks)
 
 
 def _source_json(sweep: Sweep) -> dict[str, object]:

@@ -27,6 +27,7 @@ log = logging.getLogger("gateway")
 # How mbpoll and FieldTalk's modpoll name a type, and what makes them take its high word first.
 PROTOCOLS = {
     Transport.TCP: "Modbus TCP",
+    Transport.TLS: "Modbus/TCP Security",
     Transport.RTU_OVER_TCP: "Modbus RTU over TCP",
     Transport.UDP: "Modbus UDP",
 }
@@ -67,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
     # Its own messages are about a datastore that nobody reads.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     try:
-        asyncio.run(_serve(config, show, stop))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(config, show, stop))
     finally:
         show.close()
     return 0
@@ -81,6 +83,16 @@ async def _serve(config: Config, show: "_Text | _Json", stop: "_StopSignal") -> 
         log.warning("%s", warning)
     await service.run(stop.event())
     show.stop()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes a loop of uvloop, the extra `uvloop`; None without it: asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 class _StopSignal:

@@ -165,6 +165,8 @@ def pair(first: Sweep, second: Sweep, register: Register, other: Register) -> Pa
         # Each may show its own unit id.
         is_same = one.value == two.value or (one.matches is True and two.matches is True)
         return Pair(GOOD if is_same else WRONG, None, "" if is_same else "differs")
+    if (one.value is None) != (two.value is None):
+        return Pair(WRONG, None, f"{'A' if one.value is None else 'B'} has none")
     if isinstance(one.value, int | float) and isinstance(two.value, int | float):
         difference = two.value - one.value
         steps = FLOAT_STEPS.get(register.type.name if register.type else "")

@@ -12,7 +12,7 @@ from gateway.modbus.unit import Unit
 from gateway.registers import ExceptionCode, Table
 
 READS: Mapping[int, Table] = {0x03: Table.HOLDING, 0x04: Table.INPUT}  # MAP 6.3, 6.4
-READ_REQUEST = struct.Struct(">BHH")
+READ_REQUEST = struct.Struct(">BHH")  # function code, starting address, quantity
 WRITE_MANY_REQUEST = struct.Struct(">BHHB")  # MAP 6.12
 MAX_WRITE_REGISTERS = 123
 EXCEPTION_BIT = 0x80  # MAP 7
@@ -22,6 +22,15 @@ MBAP = struct.Struct(">HHHB")
 MODBUS_PROTOCOL = 0
 MIN_LENGTH = 2  # unit id and function code
 MAX_LENGTH = 254  # unit id and 253 bytes of PDU, MAP 4.1
+MBAP_START = struct.Struct(">HHH")
+LENGTH_ENDS = MBAP_START.size  # what the length counts starts behind it
+
+# What nearly all frames are: a read with its header, and the head of the reply to it.
+READ_FRAME = struct.Struct(">HHHBBHH")
+READ_FRAME_BYTES = READ_FRAME.size
+READ_LENGTH = READ_FRAME_BYTES - LENGTH_ENDS
+REPLY_HEAD = struct.Struct(">HHHBBB")  # MBAP header, function code, byte count
+REPLY_HEAD_LENGTH = REPLY_HEAD.size - LENGTH_ENDS
 
 
 class Responder:
@@ -44,27 +53,38 @@ class Responder:
         if not pdu:
             return None
         function = pdu[0]
+        if function in READS and len(pdu) == READ_REQUEST.size:
+            _, address, count = READ_REQUEST.unpack(pdu)
+            words = self.read(unit, function, address, count, now)
+            if words is None:
+                return None
+            if isinstance(words, ExceptionCode):
+                return _exception(function, words)
+            return bytes((function, len(words))) + words
+        served = self._units.get(unit, self._any_unit)
+        reply = _other(served, pdu) if served else ExceptionCode.TARGET_FAILED_TO_RESPOND
+        return _exception(function, reply) if isinstance(reply, ExceptionCode) else reply
+
+    def read(
+        self, unit: int, function: int, address: int, count: int, now: float
+    ) -> bytes | ExceptionCode | None:
+        """Return the words that a read of function 03 or 04 asks for; None: silence."""
         served = self._units.get(unit, self._any_unit)
         if served is None:
-            return _exception(function, ExceptionCode.TARGET_FAILED_TO_RESPOND)
-        table = READS.get(function)
-        if table is None:
-            reply = _other(served, pdu)
-            return _exception(function, reply) if isinstance(reply, ExceptionCode) else reply
-        if len(pdu) != READ_REQUEST.size:
-            return _exception(function, ExceptionCode.ILLEGAL_DATA_VALUE)
-        _, address, count = READ_REQUEST.unpack(pdu)
-        words = served.read(table, address, count, now)
-        if words is None:
-            return None
-        if isinstance(words, ExceptionCode):
-            return _exception(function, words)
-        return bytes((function, len(words))) + words
+            return ExceptionCode.TARGET_FAILED_TO_RESPOND
+        return served.read(READS[function], address, count, now)
+
+    def closes(self, unit: int) -> bool:
+        """Tell whether a unit wants a client that it does not answer to be sent away."""
+        served = self._units.get(unit, self._any_unit)
+        return served is not None and served.closes
 
 
 def _other(served: Unit, pdu: bytes) -> bytes | ExceptionCode:
-    """Answer what is no read: writes that the meter ignores, and who it says it is."""
+    """Answer what is no whole read: writes that the meter ignores, and who it says it is."""
     match pdu[0]:
+        case 0x03 | 0x04:
+            return ExceptionCode.ILLEGAL_DATA_VALUE  # its length is wrong
         case 0x06 | 0x10 if served.takes_writes:
             return _written(served, pdu)
         case 0x11 if served.server_id is not None:
@@ -94,33 +114,76 @@ class Conversation:
     """One TCP connection's bytes → reply bytes, in the order of the requests (MG 4.2.2).
 
     After a header that cannot be Modbus nothing more is understood: `is_broken` tells to close.
+    So it does when a unit `hangs_up` on its client.
     """
 
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
         self._rest = b""
         self.is_broken = False
+        self.hangs_up = False
 
     def receive(self, chunk: bytes, now: float) -> bytes:
         """Take the next bytes; return the replies to all requests that are complete now."""
+        if self.is_broken:
+            return b""
         stream = self._rest + chunk if self._rest else chunk
         replies: list[bytes] = []
-        position = 0
-        while len(stream) - position >= MBAP.size and not self.is_broken:
-            transaction, protocol, length, unit = MBAP.unpack_from(stream, position)
-            if protocol != MODBUS_PROTOCOL or not MIN_LENGTH <= length <= MAX_LENGTH:
-                self.is_broken = True
+        read = self._responder.read
+        start, last_read = 0, len(stream) - READ_FRAME_BYTES
+        while start < len(stream):
+            if start <= last_read:
+                head = READ_FRAME.unpack_from(stream, start)
+                transaction, protocol, length, unit, function, address, count = head
+                if function in READS and length == READ_LENGTH and protocol == MODBUS_PROTOCOL:
+                    words = read(unit, function, address, count, now)
+                    if words is None and self._responder.closes(unit):
+                        self.is_broken = self.hangs_up = True
+                        break
+                    replies.append(_read_reply(transaction, unit, function, words))
+                    start += READ_FRAME_BYTES
+                    continue
+            end = self._frame_end(stream, start)
+            if end is None:
                 break
-            start, end = position + MBAP.size, position + MBAP.size - 1 + length
-            if end > len(stream):
-                break
-            reply = self._responder.answer(unit, stream[start:end], now)
-            if reply is not None:
-                replies.append(MBAP.pack(transaction, MODBUS_PROTOCOL, len(reply) + 1, unit))
-                replies.append(reply)
-            position = end
-        self._rest = b"" if self.is_broken else stream[position:]
+            replies.append(self._reply(stream[start:end], now))
+            start = end
+        self._rest = b"" if self.is_broken else stream[start:]
         return b"".join(replies)
+
+    def _frame_end(self, stream: bytes, start: int) -> int | None:
+        """Return where a frame ends; None: it is not all there, or this is no Modbus."""
+        if len(stream) - start < LENGTH_ENDS:
+            return None
+        _, protocol, length = MBAP_START.unpack_from(stream, start)
+        if protocol != MODBUS_PROTOCOL or not MIN_LENGTH <= length <= MAX_LENGTH:
+            self.is_broken = True
+            return None
+        end: int = start + LENGTH_ENDS + length
+        return end if end <= len(stream) else None
+
+    def _reply(self, frame: bytes, now: float) -> bytes:
+        """Return the reply frame to any request; empty: silence."""
+        transaction, _, _, unit = MBAP.unpack_from(frame)
+        reply = self._responder.answer(unit, frame[MBAP.size :], now)
+        if reply is None:
+            return b""
+        return MBAP.pack(transaction, MODBUS_PROTOCOL, len(reply) + 1, unit) + reply
+
+
+def _read_reply(
+    transaction: int, unit: int, function: int, words: bytes | ExceptionCode | None
+) -> bytes:
+    """Return the reply frame to a read; empty: silence."""
+    if isinstance(words, bytes):
+        size = len(words)
+        length = REPLY_HEAD_LENGTH + size
+        return REPLY_HEAD.pack(transaction, MODBUS_PROTOCOL, length, unit, function, size) + words
+    if words is None:
+        return b""
+    return REPLY_HEAD.pack(
+        transaction, MODBUS_PROTOCOL, REPLY_HEAD_LENGTH, unit, function | EXCEPTION_BIT, words
+    )
 
 
 def _exception(function: int, code: ExceptionCode) -> bytes:

@@ -97,9 +97,9 @@ class RtuConversation:
     what the line gives back of our own replies.
     """
 
-    is_broken = False  # after any byte a frame can follow
-
     def __init__(self, responder: Responder, silence_s: float = SILENCE_S) -> None:
+        # After any byte a frame can follow, but a unit may hang up; a line just stays silent.
+        self.is_broken = self.hangs_up = False
         self._responder = responder
         self._silence_s = silence_s
         self._heard: float | None = None
@@ -159,6 +159,7 @@ class RtuConversation:
             return b""
         answer = self._responder.answer(unit, pdu, now)
         if answer is None:
+            self.is_broken = self.hangs_up = self._responder.closes(unit)
             return b""
         self._echo, self._echoed = sealed(bytes((unit,)) + answer), 0
         return self._echo

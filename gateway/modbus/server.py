@@ -13,19 +13,25 @@ import logging
 import termios
 import time
 from collections.abc import Sequence
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from gateway.modbus.access import Access, Network
+from gateway.limits import Limits
+from gateway.modbus.access import Access, Kind, Network
+from gateway.modbus.clients import Client, Clients, Heard, HeardTcp, Overhearing
+from gateway.modbus.door import doors
 from gateway.modbus.responder import Conversation, Responder
 from gateway.modbus.rtu import SILENCE_S, RtuConversation, gap_s
 from gateway.sources.serial_port import cause_of, errno_of
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 4096  # some 300 requests in one segment
+READ_BYTES = 1024  # of one connection before it is the next one's turn
+REPLIES_TO_ONE_READ = (READ_BYTES // 12 + 1) * 259  # each for 125 registers
+LOOK_EVERY_S = 1.0  # at the clients whose time may be up
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 5.0  # some inverters bear a silent meter for 10 s only
 MAX_UNSENT = 8  # replies that wait for a serial line which takes nothing
@@ -38,35 +44,76 @@ class Listener(ModbusTcpServer):
     """A Modbus TCP endpoint. `allow` names the networks that may connect; empty: all."""
 
     def __init__(
-        self, host: str, port: int, responder: Responder, allow: Sequence[Network] = ()
+        self,
+        host: str,
+        port: int,
+        responder: Responder,
+        allow: Sequence[Network] = (),
+        limits: Limits | None = None,
     ) -> None:
         super().__init__(_NO_DATASTORE, address=(host, port))
         self.responder = responder
         self.connections: set[Connection] = set()
-        self.buffer = bytearray(READ_BYTES)
-        self.access = Access(allow)
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        self.access = Access(allow, limits)
+        self.limits = self.access.limits
+        self.clients = Clients(responder, partial(self.access.say, Kind.UNSERVED))
+        self._at = host, port
+        self._servers: list[asyncio.Server] = []
+        self._timer: asyncio.TimerHandle | None = None
+        shortest_s = min(self.limits.idle_s, self.limits.request_s)
+        self._look_every_s = min(LOOK_EVERY_S, shortest_s / 4)
 
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
-        # Not `listen`: that one hides the OSError.
-        self.transport = await self.call_create()
-        server = cast(asyncio.Server, self.transport)
-        host, port = server.sockets[0].getsockname()[:2]
+        loop = asyncio.get_running_loop()
+        for door in await doors(*self._at, self._out_of_descriptors):
+            server = await loop.create_server(self.handle_new_connection, sock=door)
+            self._servers.append(server)
+        self.transport = self._servers[0]  # type: ignore[assignment]
+        host, port = self._servers[0].sockets[0].getsockname()[:2]
         return host, port
 
     def stop(self) -> None:
         """Close the endpoint and all its connections."""
         self.close()
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
         for connection in list(self.connections):
             connection.close()
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        self.access.complaints.finish(time.monotonic())
 
     def handle_new_connection(self) -> "Connection":  # type: ignore[override]
         """Give pymodbus' listening socket our own connections."""
         return Connection(self)
 
-    def converse(self) -> Conversation | RtuConversation:
-        """Start a connection's conversation."""
-        return Conversation(self.responder)
+    def converse(self, client: Client, now: float) -> tuple[Conversation | RtuConversation, Heard]:
+        """Start a connection's conversation, and what counts it."""
+        return Conversation(self.responder), HeardTcp(client, now)
+
+    def look_later(self) -> None:
+        """Look after the clients from now on: one timer for all, and none while nobody is here."""
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._look_every_s, self._look)
+
+    def _look(self) -> None:
+        """See whose time is up."""
+        self._timer = None
+        now = time.monotonic()
+        for connection in list(self.connections):
+            connection.look(now)
+        self.access.complaints.tick(now)
+        if self.connections or self.access.complaints.are_pending:
+            self.look_later()
+
+    def _out_of_descriptors(self, host: str) -> None:
+        text = "no file descriptor is left for new clients: raise the limit (ulimit -n)"
+        self.access.say(Kind.NO_DESCRIPTORS, host, text)
 
 
 class RtuOverTcpListener(Listener):
@@ -75,9 +122,9 @@ class RtuOverTcpListener(Listener):
     As on the line, other unit ids are not answered.
     """
 
-    def converse(self) -> RtuConversation:
-        """Start a connection's conversation."""
-        return RtuConversation(self.responder)
+    def converse(self, client: Client, now: float) -> tuple[RtuConversation, Heard]:
+        """Start a connection's conversation, and what counts it."""
+        return RtuConversation(Overhearing(self.responder, client)), Heard(now)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -90,45 +137,96 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._conversation = listener.converse()
         self._transport: asyncio.Transport
-        self._host = ""
+        self._conversation: Conversation | RtuConversation
+        self._heard: Heard
+        self._client: Client | None = None
+        self._since = 0.0
+        self._waits_since: float | None = None  # that the client fetches its replies
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the client or send it away."""
         self._transport = cast(asyncio.Transport, transport)
+        listener = self._listener
         peer = transport.get_extra_info("peername")  # None: the client is gone already
-        if peer is None or not self._listener.access.admits(peer[0]):
+        if peer is None or not listener.access.enter(peer[0]):
             self._transport.abort()
+            listener.look_later()
             return
-        self._host = peer[0]
-        self._listener.connections.add(self)
+        self._since = time.monotonic()
+        self._client = listener.clients.of(peer[0], self._since)
+        self._client.connected(self._since)
+        self._conversation, self._heard = listener.converse(self._client, self._since)
+        # What one read may make is kept free, so that no client goes beyond its limit.
+        high = max(0, listener.limits.unread_bytes - REPLIES_TO_ONE_READ)
+        self._transport.set_write_buffer_limits(high=high)
+        listener.connections.add(self)
+        listener.look_later()
 
-    def get_buffer(self, _sizehint: int) -> bytearray:
+    def get_buffer(self, _sizehint: int) -> memoryview:
         """Return where the next bytes go."""
         return self._listener.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Answer what is complete."""
-        chunk = bytes(memoryview(self._listener.buffer)[:nbytes])
-        replies = self._conversation.receive(chunk, time.monotonic())
+        chunk = self._listener.buffer[:nbytes].tobytes()
+        now = time.monotonic()
+        replies = self._conversation.receive(chunk, now)
         if replies:
             self._transport.write(replies)
+        self._heard.hear(chunk, replies, now)
         if self._conversation.is_broken:
-            self._listener.access.say_once(f"{self._host} does not speak Modbus TCP, closed")
+            if not self._conversation.hangs_up:
+                self._complain(Kind.FOREIGN, "does not speak Modbus TCP, closed")
             self._transport.close()
 
     def pause_writing(self) -> None:
         """Hear no more requests from a client that does not fetch its replies."""
+        self._waits_since = time.monotonic()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on."""
+        self._waits_since = None
         self._transport.resume_reading()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Forget the client."""
+        if self._client:
+            self._client.gone(self._since)
+            self._listener.access.leave(self._client.address)
+            self._client = None
         self._listener.connections.discard(self)
+
+    @property
+    def address(self) -> str:
+        """The client's, without its port; empty when it is gone."""
+        return self._client.address if self._client else ""
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much waits for the client, apart from what the system has taken."""
+        return self._transport.get_write_buffer_size()
+
+    def get_extra_info(self, name: str) -> Any:
+        """Return what the transport knows."""
+        return self._transport.get_extra_info(name)
+
+    def look(self, now: float) -> None:
+        """Cut off a client that takes too long."""
+        limits = self._listener.limits
+        begun = self._heard.begun
+        if self._waits_since is not None and now - self._waits_since > limits.request_s:
+            self._complain(Kind.UNREAD, f"fetches no replies for {limits.request_s:g} s, cut off")
+        elif begun is not None and now - begun > limits.request_s:
+            self._complain(
+                Kind.SLOW, f"has not finished a request within {limits.request_s:g} s, cut off"
+            )
+        elif now - self._heard.heard > limits.idle_s:
+            self._complain(Kind.IDLE, f"asked nothing for {limits.idle_s:g} s, closed")
+        else:
+            return
+        self.close()
 
     def close(self) -> None:
         """Close; what a client has not fetched by now is not waited for."""
@@ -136,6 +234,9 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self._transport.close()
+
+    def _complain(self, kind: Kind, text: str) -> None:
+        self._listener.access.say(kind, self.address, f"{self.address} {text}")
 
 
 class SerialListener(ModbusSerialServer):

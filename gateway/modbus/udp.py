@@ -4,13 +4,17 @@ On asyncio's own endpoint: pymodbus' UDP server (3.16.1) keeps one receive buffe
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
-from gateway.modbus.access import Access, Network
+from gateway.modbus.access import Access, Kind, Network
+from gateway.modbus.clients import Clients
 from gateway.modbus.responder import MAX_LENGTH, MBAP, MIN_LENGTH, MODBUS_PROTOCOL, Responder
 
+LOOK_EVERY_S = 1.0  # at what was left out of the log
 LENGTH_ENDS_AT = MBAP.size - 1  # what the length counts starts with the unit id
 
 
@@ -22,14 +26,19 @@ class UdpListener(asyncio.DatagramProtocol):
     ) -> None:
         self._address = host, port
         self._responder = responder
-        self._access = Access(allow)
+        self.access = Access(allow)
+        self.clients = Clients(responder, partial(self.access.say, Kind.UNSERVED))
         self._transport: asyncio.DatagramTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._is_full = False
 
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self._address)
+        found = await loop.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)
+        # Bound here: uvloop (0.23) does not tell why it cannot.
+        endpoint = _bound([(info[0], info[4]) for info in found])
+        transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=endpoint)
         self._transport = transport
         host, port = transport.get_extra_info("sockname")[:2]
         return host, port
@@ -38,6 +47,10 @@ class UdpListener(asyncio.DatagramProtocol):
         """Close the endpoint."""
         if self._transport:
             self._transport.abort()
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        self.access.complaints.finish(time.monotonic())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way out."""
@@ -46,14 +59,22 @@ class UdpListener(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         """Answer a request of a client that may ask."""
         host = addr[0]
-        if self._transport is None or self._is_full or not self._access.admits(host):
+        if self._transport is None or self._is_full:
+            return
+        if not self.access.admits(host):
+            self._look_later()
             return
         if not is_request(data):
-            self._access.say_once(f"{host} sends datagrams that are no Modbus, ignored")
+            text = f"{host} sends datagrams that are no Modbus, ignored"
+            self.access.say(Kind.FOREIGN, host, text)
+            self._look_later()
             return
-        reply = answer(self._responder, data, time.monotonic())
+        now = time.monotonic()
+        reply = answer(self._responder, data, now)
         if reply is not None:
             self._transport.sendto(reply, addr)
+        asked, replied = data[MBAP.size :], reply and reply[MBAP.size :]
+        self.clients.of(host, now).count(data[LENGTH_ENDS_AT], asked, replied, now)
 
     def pause_writing(self) -> None:
         """Answer nobody while the system takes no more: a datagram may get lost anyway."""
@@ -62,6 +83,32 @@ class UdpListener(asyncio.DatagramProtocol):
     def resume_writing(self) -> None:
         """Go on."""
         self._is_full = False
+
+    def _look_later(self) -> None:
+        """Sum up what was left out of the log, in time."""
+        if self._timer is None and self.access.complaints.are_pending:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self.access.complaints.tick(time.monotonic())
+        self._look_later()
+
+
+def _bound(addresses: Sequence[tuple[int, Any]]) -> socket.socket:
+    """Return a socket at the first address where that is possible; OSError of the last if none."""
+    for number, (family, address) in enumerate(addresses, start=1):
+        endpoint = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            endpoint.setblocking(False)
+            endpoint.bind(address)
+        except OSError:
+            endpoint.close()
+            if number == len(addresses):
+                raise
+        else:
+            return endpoint
+    raise OSError("no address to listen on")
 
 
 def is_request(datagram: bytes) -> bool:

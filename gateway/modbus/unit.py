@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from gateway.registers import ExceptionCode, Identity, Image, RegisterMap, Stale, Table
-from gateway.snapshot import Adjustment, Freshness, Snapshot
-from gateway.snapshot.freshness import State
+from gateway.snapshot import Adjustment, Diagnostics, Freshness, Snapshot
+from gateway.snapshot.diagnostics import FRESHNESS, freshness_numbers
 
 
 class Served(Protocol):
@@ -18,21 +18,37 @@ class Served(Protocol):
     def freshness(self) -> Freshness:
         """How old it is."""
 
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """What was counted of it; asked for only by maps that show it."""
+
 
 class Unit:
     """One meter seen through one map, with what the user adjusts.
 
-    It decides what may be said when the meter is silent.
+    It decides what may be said when the meter is silent: `hold_s` and `stale` are the user's own
+    for this unit, None: the meter's and the map's.
     """
 
     def __init__(
-        self, register_map: RegisterMap, meter: Served, adjustment: Adjustment | None = None
+        self,
+        register_map: RegisterMap,
+        meter: Served,
+        adjustment: Adjustment | None = None,
+        *,
+        hold_s: float | None = None,
+        stale: Stale | None = None,
     ) -> None:
         self._map = register_map
         self._meter = meter
         self._adjustment = adjustment
+        self._hold_s = hold_s
+        self._stale = stale or register_map.written.stale
+        self._shows_own = bool(register_map.own)
+        self._shows_counts = not register_map.own <= FRESHNESS
         self._rendered: tuple[Snapshot | None, Image] = (None, register_map.render(None))
         self._blank = self._rendered[1]
+        self._zero = _zeroed(self._blank) if stale is Stale.ZERO else self._blank
 
     def read(
         self, table: Table, address: int, count: int, now: float
@@ -43,18 +59,29 @@ class Unit:
         """
         layout = self._map.layout
         word = layout.locate(table, address, count)
-        if isinstance(word, ExceptionCode):
+        if type(word) is ExceptionCode:  # isinstance looks long at an int that is no enum
             return word
-        image = self._image()
         freshness = self._meter.freshness
-        if freshness.state(now) is not State.LIVE and layout.is_measured(word, count):
-            if self._map.written.stale is Stale.SILENT:
-                return None
-            if self._map.written.stale is Stale.EXCEPTION:
-                return ExceptionCode.TARGET_FAILED_TO_RESPOND
-            image = self._blank
+        received = freshness.received
+        hold_s = freshness.hold_s if self._hold_s is None else self._hold_s
+        image: Image | ExceptionCode | None
+        if received is not None and now - received <= hold_s:
+            image = self._rendered[1]
+            if self._rendered[0] is not self._meter.snapshot:
+                image = self._image()
+        else:
+            image = self._stale_image() if layout.is_measured(word, count) else self._blank
+            if not isinstance(image, Image):
+                return image
         octets = image.octets[2 * word : 2 * (word + count)]
-        return self._map.with_age(octets, word, freshness.age_s(now))
+        if self._shows_own:
+            return self._map.with_own(octets, word, lambda: self._numbers(now))
+        return octets
+
+    @property
+    def closes(self) -> bool:
+        """Tell whether a client that is not answered is to be sent away, too."""
+        return self._stale is Stale.CLOSE
 
     @property
     def takes_writes(self) -> bool:
@@ -85,3 +112,36 @@ class Unit:
                 shown = self._adjustment.of(snapshot)
             self._rendered = (snapshot, self._map.render(shown))
         return self._rendered[1]
+
+    def _stale_image(self) -> Image | ExceptionCode | None:
+        """Return what is shown of a stale meter, the exception, or None: do not answer."""
+        stale = self._stale
+        if stale is Stale.LAST and self._meter.snapshot is None:
+            stale = self._map.written.stale  # there is no last one yet
+        match stale:
+            case Stale.EXCEPTION:
+                return ExceptionCode.TARGET_FAILED_TO_RESPOND
+            case Stale.SILENT | Stale.CLOSE:
+                return None
+            case Stale.NOT_AVAILABLE:
+                return self._blank
+            case Stale.LAST:
+                return self._image()
+            case Stale.ZERO:
+                return self._zero
+
+    def _numbers(self, now: float) -> dict[str, int | float]:
+        """Return the service's own quantities at `now`."""
+        numbers = freshness_numbers(self._meter.freshness, now, self._hold_s)
+        if self._shows_counts:
+            numbers |= self._meter.diagnostics.numbers(now)
+        return numbers
+
+
+def _zeroed(image: Image) -> Image:
+    """Return an image whose measured words are 0."""
+    octets = bytearray(image.octets)
+    for word, is_measured in enumerate(image.layout.measured):
+        if is_measured:
+            octets[2 * word : 2 * word + 2] = bytes(2)
+    return Image(image.layout, bytes(octets))

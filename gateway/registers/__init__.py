@@ -2,11 +2,12 @@
 
 from gateway.registers.given import Given, rated_power_w
 from gateway.registers.image import ExceptionCode, Image, Table
-from gateway.registers.mapfile import Identity, Stale
+from gateway.registers.mapfile import UNSAFE, Identity, Stale
 from gateway.registers.register import Register
 from gateway.registers.register_map import RegisterMap
 
 __all__ = [
+    "UNSAFE",
     "ExceptionCode",
     "Given",
     "Identity",

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from gateway.located import nearest
 from gateway.snapshot import QUANTITIES
-from gateway.snapshot.quantities import AGE
+from gateway.snapshot.quantities import SERVICE
 
 Numbers = Mapping[str, int | float]
 _Term = Callable[[Numbers], int | float]
@@ -55,11 +55,17 @@ def compile_expression(text: str) -> Callable[[Numbers], int | float | None]:
     return evaluate
 
 
+def quantities_in(text: str) -> frozenset[str]:
+    """Return the quantities that an expression needs; without any one of them it is None."""
+    names = {node.id for node in ast.walk(ast.parse(text.strip())) if isinstance(node, ast.Name)}
+    return frozenset(names & QUANTITIES.keys())
+
+
 def _compile(node: ast.expr) -> _Term:
     match node:
         case ast.Name(id=name):
-            if name == AGE.name:
-                raise ValueError(f"{name} counts on by itself, nothing can be calculated from it")
+            if name in SERVICE:
+                raise ValueError(f"{name} is the service's own, nothing can be calculated from it")
             if name not in QUANTITIES:
                 raise ValueError(f"unknown quantity {name!r}{nearest(name, QUANTITIES)}")
             return operator.itemgetter(name)

@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 
 MAX_READ_REGISTERS = 125  # Modbus Application Protocol 1.1b3, 6.3 and 6.4
 
@@ -48,18 +49,26 @@ class Layout:
     measured: bytes
     max_read: int = MAX_READ_REGISTERS
     starts: bytes | None = None
+    # The first address of each span: what is searched at every read.
+    _firsts: Mapping[Table, Sequence[int]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        firsts = {table: [span.first for span in spans] for table, spans in self.spans.items()}
+        object.__setattr__(self, "_firsts", MappingProxyType(firsts))
 
     def locate(self, table: Table, address: int, count: int) -> int | ExceptionCode:
         """Return the word at which `count` registers from `address` lie."""
         if not 1 <= count <= self.max_read:
             return ExceptionCode.ILLEGAL_DATA_VALUE
-        if (word := self.exact.get((table, address, count))) is not None:
+        if self.exact and (word := self.exact.get((table, address, count))) is not None:
             return word
-        spans = self.spans[table]
-        index = bisect_right(spans, address, key=lambda span: span.first) - 1
-        if index < 0 or address + count > spans[index].end:
+        index = bisect_right(self._firsts[table], address) - 1
+        if index < 0:
             return ExceptionCode.ILLEGAL_DATA_ADDRESS
-        word = spans[index].word + address - spans[index].first
+        span = self.spans[table][index]
+        if address + count > span.end:
+            return ExceptionCode.ILLEGAL_DATA_ADDRESS
+        word = span.word + address - span.first
         if self.starts is not None and 0 in self.starts[word : word + count + 1 : count]:
             return ExceptionCode.ILLEGAL_DATA_ADDRESS  # a value would be cut
         return word

@@ -1,31 +1,20 @@
 """What is wrong with a register map, and where: errors, and what its writer should think over."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.located import ConfigError, Located, load
 from gateway.registers import sunspec
-from gateway.registers.codec import RegisterType
-from gateway.registers.given import HEADROOM, rated_power_w
-from gateway.registers.mapfile import MAP_WORDS, Find, MapFile, parse
-from gateway.registers.register import SERIAL_NUMBER, Register
-from gateway.snapshot import QUANTITIES, Origin, Quantity
-from gateway.snapshot.plausibility import DEFAULT_CONNECTION_A
+from gateway.registers.codec import UNITS
+from gateway.registers.decode import is_not_available, may_be_value, reads
+from gateway.registers.mapfile import MAP_WORDS, Find, MapFile, Stale, parse
+from gateway.registers.plausible import holds, plausible
+from gateway.registers.register import Register
+from gateway.registers.trimmed import Trimmed, without_each
+from gateway.snapshot import QUANTITIES, Origin
 
-# What a directly connected meter may show: 3 × 80 A, and a quarter more for an hour.
-MAX_PHASE_V = 300
-MAX_LINE_V = 520
-MAX_PHASE_A = 100
-MAX_POWER_W = HEADROOM * rated_power_w(DEFAULT_CONNECTION_A)
-MAX_ENERGY_WH = 4_000_000_000  # the meters count in 32 bits
-MAX_CLOCK_S = 4_102_444_800  # the year 2100
-MAX_SERIAL = 999_999_999
-FREQUENCIES_HZ = (45, 65)
-PHASES = 3
-LINE_TO_LINE = ("_l12", "_l23", "_l31", "_ll_avg")
-SIGNED = re.compile(r"(re)?active_power_(total|l\d)")
 FLOAT32_DIGITS_WH = 16_777_216  # above it single watt-hours are lost
 
 MAX_ERRORS = 20
@@ -56,74 +45,20 @@ class Finding(NamedTuple):
 def lint(text: str, file: str, find: Find = lambda _, __: None) -> list[Finding]:
     """Return all that is wrong with a map, in the order of its lines.
 
-    `find` returns the maps that it may be `like`; of what it takes over only errors are told.
+    `find` returns the maps that it may be `like`; of what it takes over only errors are told, at
+    its own line that makes them, if there is one.
     """
     findings, written = _refused(text, file, find)
     if written is not None:
-        root = load(text, file)
-        for check in _CHECKS:
-            for place, severity, what in check(written, root):
-                if severity is Severity.ERROR or place.file == file:
-                    mark = place.node.start_mark
-                    found = Finding(place.file, mark.line + 1, mark.column + 1, severity, what)
-                    findings.append(found)
-    return sorted(set(findings))
-
-
-def plausible(quantity: Quantity) -> tuple[float, float] | None:
-    """Return what a quantity is at least and at most in a house, None: nobody can say."""
-    name = quantity.name
-    if quantity.origin in (Origin.NOT_SENT, Origin.SERVICE):
-        return None
-    match quantity.unit:
-        case "V":
-            return 0, MAX_LINE_V if name.endswith(LINE_TO_LINE) else MAX_PHASE_V
-        case "A":
-            return 0, MAX_PHASE_A * (PHASES if name.endswith("_total") else 1)
-        case "W" | "VA" | "var":
-            most = MAX_POWER_W if name.endswith("_total") else MAX_POWER_W / PHASES
-            return -most if SIGNED.fullmatch(name) else 0, most
-        case "Wh" | "varh":
-            return 0, MAX_ENERGY_WH
-        case "Hz":
-            return FREQUENCIES_HZ
-        case "s":
-            return 0, MAX_CLOCK_S
-    if name == SERIAL_NUMBER:
-        return 0, MAX_SERIAL
-    return -1, 1  # power factors
-
-
-def holds(register_type: RegisterType, exponent: int, lowest: float, highest: float) -> bool:
-    """Tell whether a type that counts in 10^exponent holds all from `lowest` to `highest`."""
-    if register_type.is_float:
-        return True
-    step = 10.0**exponent
-    return register_type.lowest * step <= lowest and highest <= register_type.highest * step
+        findings = list(_checked(written, text, file))
+    return sorted(set(_blamed(findings, text, file, find)))
 
 
 # --- what parsing refuses ---------------------------------------------------------------------
 
 
-def _refused(text: str, file: str, find: Find) -> tuple[list[Finding], MapFile | None]:
-    """Return the errors that parsing stops at, each found after blanking the line before."""
-    findings: list[Finding] = []
-    while len(findings) < MAX_ERRORS:
-        try:
-            written = parse(text, file, find=find)
-        except ConfigError as problem:
-            finding = _finding(str(problem), file)
-            findings.append(finding)
-            rest = _without_line(text, file, finding)
-            if rest is None:
-                break
-            text = rest
-        else:
-            return findings, None if findings else written
-    return findings, None
-
-
-def _finding(problem: str, file: str) -> Finding:
+def finding_of(problem: str, file: str) -> Finding:
+    """Return what a ConfigError says of a map's file."""
     match = _ERROR.search(problem)
     if match is None:
         return Finding(file, 1, 1, Severity.ERROR, problem.removeprefix(f"{file}: "))
@@ -131,34 +66,74 @@ def _finding(problem: str, file: str) -> Finding:
     return Finding(where, int(match[1]), int(match[2]), Severity.ERROR, match[3])
 
 
-def _without_line(text: str, file: str, finding: Finding) -> str | None:
-    """Return the map without the register that a finding is about; None if it is about no line.
+def _refused(text: str, file: str, find: Find) -> tuple[list[Finding], MapFile | None]:
+    """Return the errors that parsing stops at, each found after taking out the line before."""
+    findings: list[Finding] = []
+    trimmed = Trimmed(text, file)
+    while len(findings) < MAX_ERRORS:
+        try:
+            written = parse(trimmed.text, file, find=find)
+        except ConfigError as problem:
+            finding = finding_of(str(problem), file)
+            (finding,) = _blamed([finding], trimmed.text, file, find)
+            if finding.file == file and trimmed.has_lost(finding.line, finding.column):
+                break
+            findings.append(finding)
+            if finding.file != file or not trimmed.take(finding.line, finding.column):
+                break
+        else:
+            return findings, None if findings else written
+    return findings, None
 
-    What stands behind it keeps its place.
-    """
-    if finding.file != file:
-        return None
-    place = (finding.line - 1, finding.column - 1)
+
+# --- what a map makes of the one that it is like ----------------------------------------------
+
+
+def _blamed(findings: Sequence[Finding], text: str, file: str, find: Find) -> Sequence[Finding]:
+    """Return the findings; those in another map at the line of this one without which they go."""
+    theirs = [finding for finding in findings if finding.file != file]
+    if not theirs:
+        return findings
+    told = {finding: finding for finding in findings}
+    for part, rest in without_each(text, file):
+        left = _found(rest, file, find)
+        if any(finding.file != file and finding not in told for finding in left):
+            continue  # without it other things are wrong
+        for finding in theirs:
+            if finding not in left and told[finding] is finding:
+                mark = part.node.start_mark
+                other = f"{finding.file.rpartition('/')[2]}:{finding.line}:{finding.column}"
+                told[finding] = finding._replace(
+                    file=file,
+                    line=mark.line + 1,
+                    column=mark.column + 1,
+                    text=f"it makes {other} wrong: {finding.text}",
+                )
+    return list(told.values())
+
+
+def _found(text: str, file: str, find: Find) -> Collection[Finding]:
+    """Return what is found in a map, of what parsing refuses the first."""
     try:
-        lines = load(text, file).mapping(MAP_WORDS)["registers"].items()
-    except (ConfigError, KeyError):
-        return None
-    for item in lines:
-        start, end = item.node.start_mark, item.node.end_mark
-        if (start.line, start.column) <= place < (end.line, end.column) and len(lines) > 1:
-            first = text.rfind("-", 0, start.index)
-            gap = text[first + 1 : start.index]
-            # A scale factor that is gone would make others wrong that are not.
-            if first < 0 or gap.strip() or "sunssf" in text[start.index : end.index]:
-                return None
-            blank = re.sub(r"[^\n]", " ", text[first : end.index])
-            return text[:first] + blank + text[end.index :]
-    return None
+        return set(_checked(parse(text, file, find=find), text, file))
+    except ConfigError as problem:
+        return {finding_of(str(problem), file)}
 
 
 # --- what parsing lets pass -------------------------------------------------------------------
 
 _Found = Iterator[tuple[Located, Severity, str]]
+
+
+def _checked(written: MapFile, text: str, file: str) -> Iterator[Finding]:
+    root = load(text, file)
+    for check in _CHECKS:
+        for place, severity, what in check(written, root):
+            if severity is Severity.ERROR or place.file == file:
+                mark = place.node.start_mark
+                yield Finding(place.file, mark.line + 1, mark.column + 1, severity, what)
+
+
 _Check = Callable[[MapFile, Located], _Found]
 
 
@@ -204,7 +179,8 @@ def _resolution(written: MapFile, _root: Located) -> _Found:
         others = f" (and {more} more)" if more else ""
         first = registers[0]
         if how == "float32":
-            text = f"float32 loses single watt-hours above {FLOAT32_DIGITS_WH / 1e6:.1f} MWh"
+            most = FLOAT32_DIGITS_WH // 100_000 / 10  # never more than is true
+            text = f"float32 loses single watt-hours above {most} MWh"
         else:
             text = f"{first.shows} counts in steps of {how}, the meter in single ones"
         yield first.line, Severity.WARNING, f"{text}{others}: the notes should say so"
@@ -215,12 +191,42 @@ def _is_noted(how: str, register: Register, notes: Sequence[str]) -> bool:
     return any(re.search(rf"(?<![\d.]){re.escape(w)}(?!\w)", told) for w in (how, register.step))
 
 
-def _reads(written: MapFile, _root: Located) -> _Found:
+def _lengths(written: MapFile, _root: Located) -> _Found:
     """Check that every register can be read at once."""
     for register in written.registers:
         if register.words > written.max_read:
             text = f"no client can read it: max_read is {written.max_read}, it has {register.words}"
             yield register.line, Severity.ERROR, text
+
+
+def _stale(written: MapFile, root: Located) -> _Found:
+    """Check that a meter that is silent does not read as one that measures 0."""
+    if written.stale is not Stale.NOT_AVAILABLE:
+        return
+    unclear = [register for register in written.registers if _reads_as_value(register)]
+    if not unclear:
+        return
+    words = root.mapping(MAP_WORDS)
+    own = [register.line for register in unclear if register.line.file == root.file]
+    place = words.get("stale") or next(iter(own), unclear[0].line)
+    first, more = unclear[0], len(unclear) - 1
+    assert callable(first.content)  # noqa: S101 - it is measured
+    value, unit = reads(first, first.content({}, {})), UNITS[first.unit][0]
+    text = (
+        f"stale: not_available lets a silent meter read as one that measures: {first.shows} at "
+        f"{first.address} reads {value:g}{f' {unit}' if unit else ''}"
+        f"{f' (and {more} more)' if more else ''}; write stale: exception or silent, or "
+        "a not_available that is no value"
+    )
+    yield place, Severity.ERROR, text
+
+
+def _reads_as_value(register: Register) -> bool:
+    """Tell whether a client cannot know the register's not-available pattern from a value."""
+    if not register.is_measured or not callable(register.content):
+        return False
+    missing = register.content({}, {})
+    return is_not_available(register, missing) and may_be_value(register, missing)
 
 
 def _signs(written: MapFile, _root: Located) -> _Found:
@@ -282,7 +288,8 @@ def _sunspec(written: MapFile, _root: Located) -> _Found:
 _CHECKS: Sequence[_Check] = (
     _ranges,
     _resolution,
-    _reads,
+    _lengths,
+    _stale,
     _signs,
     _filled,
     _for_people,

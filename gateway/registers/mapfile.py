@@ -54,11 +54,19 @@ Range = tuple[int, int]
 
 
 class Stale(StrEnum):
-    """How a map answers a read of measured registers when its meter is stale."""
+    """How a read of measured registers is answered when their meter is stale."""
 
     EXCEPTION = "exception"  # 0x0B, gateway target device failed to respond
     SILENT = "silent"
     NOT_AVAILABLE = "not_available"  # the types' not-available patterns
+    # What only a user may choose for a unit, knowing its client.
+    CLOSE = "close"  # the connection; silence where there is none
+    LAST = "last"  # what the meter said last, for ever
+    ZERO = "zero"
+
+
+STALE_IN_MAPS = (Stale.EXCEPTION, Stale.SILENT, Stale.NOT_AVAILABLE)
+UNSAFE = (Stale.LAST, Stale.ZERO)  # no client can tell them from a meter that is well
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,7 @@ def parse(
         max_read=words["max_read"].integer(1, most) if "max_read" in words else most,
         identity=_identity(words["identity"]) if "identity" in words else None,
         server_id=_short_text(words["server_id"], 200) if "server_id" in words else None,
-        stale=Stale(_choice(words, "stale", list(Stale), "reaction", "exception")),
+        stale=Stale(_choice(words, "stale", STALE_IN_MAPS, "reaction", "exception")),
         port=words["port"].integer(1, 65535) if "port" in words else DEFAULT_PORT,
         unit_ids=[item.integer(0, 255) for item in _items(words, "unit_ids")],
         over=[item.choice(TRANSPORTS, "transport") for item in _items(words, "over")] or ["tcp"],

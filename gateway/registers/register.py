@@ -8,12 +8,12 @@ from math import isclose, log10
 from gateway.located import Located, nearest
 from gateway.registers import codec
 from gateway.registers.codec import CHARS, STRING, TYPES, RegisterType
-from gateway.registers.expression import Numbers, compile_expression
+from gateway.registers.expression import Numbers, compile_expression, quantities_in
 from gateway.registers.given import HEADROOM, Given
 from gateway.registers.image import Table
 from gateway.snapshot import QUANTITIES
-from gateway.snapshot.quantities import AGE, TEXTS
-from gateway.snapshot.snapshot import SERIAL_DIGITS
+from gateway.snapshot.quantities import SERVICE, TEXTS
+from gateway.snapshot.snapshot import SERIAL_DIGITS, serial_of
 
 CONTENT_WORDS = ("quantity", "value", "text", "expression", "scale_for")
 REGISTER_WORDS = (
@@ -24,6 +24,7 @@ REGISTER_WORDS = (
     "unit",
     "scale_register",
     "not_available",
+    "unconnected",
     "only_count",
     "table",
     "word_order",
@@ -40,13 +41,15 @@ _STEP = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:\s+(.*))?")
 
 Scales = Mapping[tuple[Table, int], int]
 Content = Callable[[Numbers, Mapping[str, str]], bytes]
+Evaluate = Callable[[Numbers], int | float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Register:
     """One line of a map.
 
-    `content` gives the bytes: constant ones, or those for numbers and texts by name.
+    `content` gives the bytes: constant ones, or those for numbers and texts by name. `number` is
+    what they show, in the quantity's unit: None without one of the quantities that it `needs`.
     `quantity` names what the register shows, if it is a single quantity, `sign` is -1 if it shows
     it the other way round. `exponent` is the power of ten of the quantity's unit in which the
     register counts.
@@ -56,6 +59,9 @@ class Register:
     words: int
     tables: frozenset[Table]
     content: bytes | Content
+    number: Evaluate | None
+    needs: frozenset[str]
+    unconnected: bytes | None
     type: RegisterType | None
     quantity: str | None
     sign: int
@@ -179,6 +185,8 @@ def parse_register(line: Located, setting: Setting, scales: Scales) -> Register:
     exponent = _exponent(words, quantity, setting.base, tables, scales)
     is_little = (order or setting.word_order) == "little"
     content: bytes | Content
+    number, needs = None, frozenset[str]()
+    unconnected = None
     if register_type is None:
         content = _text_content(words[kind], end - start, type_name, setting.given)
     elif kind in ("value", "scale_for"):
@@ -188,21 +196,27 @@ def parse_register(line: Located, setting: Setting, scales: Scales) -> Register:
         missing = setting.missing.get(type_name, register_type.not_available)
         if "not_available" in words:
             missing = constant(words["not_available"], register_type)
+        if "unconnected" in words:
+            octets = constant(words["unconnected"], register_type)
+            unconnected = codec.order_words(octets, little=is_little)
         register_type = register_type.apart_from(missing)
-        content = _number_content(
-            words[kind], quantity, sign, register_type, exponent, missing, setting.given,
-            little=is_little,
-        )  # fmt: skip
+        number, needs = _number(words[kind], quantity, sign, register_type, exponent, setting.given)
+        content = _number_content(number, register_type, exponent, missing, little=is_little)
+        if SERIAL_NUMBER in words[kind].text() and not needs and number({}) is not None:
+            content = content({}, {})  # the emulated meter's own, it never changes
     return Register(
         address=start,
         words=end - start,
         tables=tables,
         content=content,
+        number=number,
+        needs=needs,
+        unconnected=unconnected,
         type=register_type,
         quantity=quantity,
         sign=sign,
         exponent=exponent,
-        is_measured=callable(content) and quantity != AGE.name,
+        is_measured=callable(content) and quantity not in SERVICE,
         only_count="only_count" in words,
         is_little=is_little,
         shows=words[kind].text() if kind != "scale_for" else f"{_only(tables, start, scales)}",
@@ -227,6 +241,7 @@ def _refuse_misplaced(words: Mapping[str, Located], kind: str, type_name: str) -
         ("unit", is_number, "a quantity or an expression"),
         ("scale_register", is_scaled, "a quantity or an expression of an integer type"),
         ("not_available", is_number, "a quantity or an expression"),
+        ("unconnected", is_number, "a quantity or an expression"),
         ("length", kind == "text", "a text"),
         ("word_order", kind != "text", "a number"),
     ):
@@ -250,8 +265,8 @@ def _quantity(source: Located) -> tuple[str, int]:
     name = text.removeprefix("-")
     if name not in QUANTITIES:
         raise source.error(f"unknown quantity {name!r}{nearest(name, QUANTITIES)}")
-    if name == AGE.name and text != name:
-        raise source.error(f"{name} counts on by itself, it has no other way round")
+    if name in SERVICE and text != name:
+        raise source.error(f"{name} is the service's own, it has no other way round")
     return name, -1 if text.startswith("-") else 1
 
 
@@ -332,38 +347,49 @@ def _constant_of(
     return register_type.encode_constant(setting.given.unit_id)
 
 
-def _number_content(
+def _number(
     source: Located,
     quantity: str | None,
     sign: int,
     register_type: RegisterType,
     exponent: int,
-    missing: bytes,
     given: Given,
-    *,
-    little: bool,
-) -> bytes | Content:
-    evaluate: Callable[[Numbers], int | float | None]
+) -> tuple[Evaluate, frozenset[str]]:
+    """Return how a quantity or an expression gives a number, and the quantities it needs."""
+    evaluate: Evaluate
     if quantity is None:
         try:
             evaluate = compile_expression(source.text())
         except ValueError as problem:
             raise source.error(str(problem)) from None
+        needs = quantities_in(source.text())
     else:
+        needs = frozenset({quantity})
 
         def evaluate(numbers: Numbers) -> int | float | None:
             number = numbers.get(quantity)
             return None if number is None else sign * number
 
-    if SERIAL_NUMBER in source.text():
-        evaluate = _of_own_serial(evaluate, given, source)
-        if given.serial is not None and (number := evaluate({})) is not None:
-            return codec.order_words(register_type.encode(number, exponent), little=little)
-        most = evaluate({SERIAL_NUMBER: 10**SERIAL_DIGITS - 1})
-        if given.copy > 1 and most is not None and not register_type.holds(most, exponent):
-            reason = f"one meter as {given.copy} meters with numbers: give each its 'serial'"
-            raise source.error(reason)
+    if SERIAL_NUMBER not in needs:
+        return evaluate, needs
+    evaluate = _of_own_serial(evaluate, given, source)
+    if given.serial is not None:
+        return evaluate, needs - {SERIAL_NUMBER}
+    most = evaluate({SERIAL_NUMBER: 10**SERIAL_DIGITS - 1})
+    if given.copy > 1 and most is not None and not register_type.holds(most, exponent):
+        reason = f"one meter as {given.copy} meters with numbers: give each its 'serial'"
+        raise source.error(reason)
+    return evaluate, needs
 
+
+def _number_content(
+    evaluate: Evaluate,
+    register_type: RegisterType,
+    exponent: int,
+    missing: bytes,
+    *,
+    little: bool,
+) -> Content:
     def content(numbers: Numbers, _texts: Mapping[str, str]) -> bytes:
         number = evaluate(numbers)
         octets = missing if number is None else register_type.encode(number, exponent)
@@ -372,9 +398,7 @@ def _number_content(
     return content
 
 
-def _of_own_serial(
-    evaluate: Callable[[Numbers], int | float | None], given: Given, source: Located
-) -> Callable[[Numbers], int | float | None]:
+def _of_own_serial(evaluate: Evaluate, given: Given, source: Located) -> Evaluate:
     """Return the function with the emulated meter's serial number in place of the smart meter's."""
     if given.serial is not None:
         digits = "".join(filter(str.isdigit, given.serial))[-SERIAL_DIGITS:]
@@ -411,18 +435,18 @@ def _text_content(source: Located, length: int, type_name: str, given: Given) ->
         serial = _fitted(given.serial, "", room - len(plain))
         return encode(_PLACEHOLDER.sub(lambda _: serial, template), length)
     suffix = "" if given.copy == 1 else f"-{given.copy}"
-    needed = {"meter_number" if name == SERIAL and given.serial is None else name for name in names}
-    needed -= {SERIAL}
+    needed = {*names} - {SERIAL}
+    needs_serial = SERIAL in names and given.serial is None
 
     def shown(name: str, texts: Mapping[str, str]) -> str:
         if name != SERIAL:
             return texts[name]
         if given.serial is not None:
             return given.serial
-        return _fitted(texts["meter_number"], suffix, room - len(plain))
+        return _fitted(serial_of(texts) or "", suffix, room - len(plain))
 
     def content(_numbers: Numbers, texts: Mapping[str, str]) -> bytes:
-        if not needed <= texts.keys():
+        if not needed <= texts.keys() or (needs_serial and serial_of(texts) is None):
             return bytes(2 * length)
         return encode(_PLACEHOLDER.sub(lambda match: shown(match[1], texts), template), length)
 

@@ -1,6 +1,6 @@
 """A compiled register map: renders snapshots to images."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -10,10 +10,11 @@ from gateway.registers.expression import Numbers
 from gateway.registers.given import NOTHING_GIVEN, Given
 from gateway.registers.image import Image, Layout, Span, Table
 from gateway.registers.mapfile import Find, MapFile
-from gateway.registers.register import Register
+from gateway.registers.register import SERIAL_NUMBER, Register
+from gateway.registers.rendering import Key, Keyed, Live, Rendering
 from gateway.snapshot import Snapshot
 from gateway.snapshot.derive import PHASES, apportion
-from gateway.snapshot.quantities import AGE
+from gateway.snapshot.quantities import SERVICE
 
 _TOTAL = "active_power_total"
 # The phase powers by the total to which they sum.
@@ -24,17 +25,8 @@ _SPLITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Live:
-    """A register whose bytes depend on the snapshot, and the byte at which it lies."""
-
-    start: int
-    register: Register
-    content: Callable[[Numbers, Mapping[str, str]], bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class _Coarse:
-    """Phase powers that a map shows in integers of 10^exponent W (> 1 W).
+    """Phase powers that a map shows in integers of 10^exponent W (1 W or more).
 
     They sum to their total as the map shows it: within `lowest` and `highest` steps.
     """
@@ -44,8 +36,8 @@ class _Coarse:
     lowest: float
     highest: float
 
-    def split(self, numbers: Numbers) -> dict[str, int]:
-        """Return the phase powers in watts that are whole steps."""
+    def split(self, numbers: Numbers) -> dict[tuple[str, int], int]:
+        """Return the phase powers in watts that are whole steps, by name and exponent."""
         phases = [name for name in self.phases if name in numbers]
         if not phases:
             return {}
@@ -56,7 +48,9 @@ class _Coarse:
         step_w = 10**self.exponent
         steps = round(max(self.lowest, min(self.highest, total / step_w)))
         parts = apportion(steps, [abs(round(numbers[name])) for name in phases])
-        return {name: part * step_w for name, part in zip(phases, parts, strict=True)}
+        return {
+            (name, self.exponent): part * step_w for name, part in zip(phases, parts, strict=True)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +64,8 @@ class RegisterMap:
     written: MapFile
     layout: Layout
     _template: bytes
-    _live: Sequence[_Live]
-    _ages: Sequence[_Live]
+    rendering: Rendering
+    _own: Sequence[Live]
     _coarse: Sequence[_Coarse]
 
     @classmethod
@@ -87,16 +81,17 @@ class RegisterMap:
         `find` returns text and file of the maps that it may be `like`.
         """
         written = mapfile.parse(text, name, given, find)
-        words = _Words()
+        coarse = _coarse(written.registers)
+        words = _Words({(name, each.exponent) for each in coarse for name in each.phases})
         spans, exact = _lay_spans(written, words), _lay_exact(written, words)
         starts = bytes(words.starts) if written.whole_values else None
         return cls(
             written=written,
             layout=Layout(spans, exact, bytes(words.measured), written.max_read, starts),
             _template=bytes(words.template),
-            _live=words.live,
-            _ages=words.ages,
-            _coarse=_coarse(written.registers),
+            rendering=Rendering(bytes(words.template), words.live),
+            _own=words.own,
+            _coarse=coarse,
         )
 
     @property
@@ -108,33 +103,36 @@ class RegisterMap:
         """Return the image of a snapshot; of None the constants, all else not available."""
         if snapshot is None:
             return Image(self.layout, self._template)
-        numbers = {name: value.number for name, value in snapshot.values.items()}
-        split = {
-            (name, coarse.exponent): watts
-            for coarse in self._coarse
-            for name, watts in coarse.split(numbers).items()
-        }
-        octets = bytearray(self._template)
-        for live in self._live:
-            quantity = live.register.quantity or ""
-            if quantity and quantity not in numbers:
-                continue  # the template shows that it is not available
-            watts = split.get((quantity, live.register.exponent))
-            if watts is None or live.register.type is None or live.register.type.is_float:
-                content = live.content(numbers, snapshot.texts)
-            else:
-                content = live.content({quantity: watts}, snapshot.texts)
-            octets[live.start : live.start + len(content)] = content
-        return Image(self.layout, bytes(octets))
+        return Image(self.layout, self.rendering.octets(self.numbers_of(snapshot), snapshot.texts))
 
-    def with_age(self, octets: bytes, word: int, age_s: float | None) -> bytes:
-        """Return words read from `word` on with the telegram's age, where they show it."""
-        if not self._ages or age_s is None:
+    def numbers_of(self, snapshot: Snapshot) -> Keyed:
+        """Return what the map shows numbers of, phase powers in its own steps among it."""
+        numbers: Keyed = snapshot.numbers
+        for coarse in self._coarse:
+            numbers = {**numbers, **coarse.split(snapshot.numbers)}
+        return numbers
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The quantities of the service itself that it shows."""
+        return frozenset(own.register.quantity or "" for own in self._own)
+
+    def with_own(self, octets: bytes, word: int, numbers: Callable[[], Numbers]) -> bytes:
+        """Return words read from `word` on with the service's own quantities, where they show any.
+
+        `numbers` is asked for them only then.
+        """
+        first, behind = 2 * word, 2 * word + len(octets)
+        touched = [
+            own
+            for own in self._own
+            if own.start < behind and first < own.start + 2 * own.register.words
+        ]
+        if not touched:
             return octets
-        patched = bytearray(octets)
-        for age in self._ages:
-            content = age.content({AGE.name: age_s}, {})
-            for index, octet in enumerate(content, age.start - 2 * word):
+        found, patched = numbers(), bytearray(octets)
+        for own in touched:
+            for index, octet in enumerate(own.content(found, {}), own.start - first):
                 if 0 <= index < len(patched):
                     patched[index] = octet
         return bytes(patched)
@@ -143,12 +141,13 @@ class RegisterMap:
 class _Words:
     """The words of an image while they are laid out, one register after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, coarse: Collection[tuple[str, int]]) -> None:
+        self._coarse = coarse  # quantities and exponents of those that are split anew
         self.template = bytearray()
         self.measured = bytearray()
         self.starts = bytearray()  # 1 where a value, or a word without one, begins
-        self.live: list[_Live] = []
-        self.ages: list[_Live] = []
+        self.live: list[Live] = []
+        self.own: list[Live] = []  # the service's own: not of any snapshot
 
     def lay(
         self,
@@ -173,13 +172,24 @@ class _Words:
             at = word + register.address - first
             octets = register.content
             if not isinstance(octets, bytes):
-                kind = self.ages if register.quantity == AGE.name else self.live
-                kind.append(_Live(2 * at, register, octets))
+                kind = self.own if register.quantity in SERVICE else self.live
+                kind.append(Live(2 * at, register, octets, self._key(register)))
                 octets = octets({}, {})
             self.template[2 * at : 2 * at + len(octets)] = octets
             self.measured[at : at + register.words] = bytes([register.is_measured]) * register.words
             self.starts[at + 1 : at + register.words] = bytes(register.words - 1)
         return word
+
+    def _key(self, register: Register) -> Key | None:
+        """Return under what a register's number is found."""
+        is_whole = register.type is not None and not register.type.is_float
+        if (
+            register.quantity
+            and is_whole
+            and (register.quantity, register.exponent) in self._coarse
+        ):
+            return register.quantity, register.exponent
+        return register.quantity if register.quantity != SERIAL_NUMBER else None
 
 
 def _lay_spans(written: MapFile, words: _Words) -> Mapping[Table, Sequence[Span]]:
@@ -243,6 +253,6 @@ def _coarse(registers: Iterable[Register]) -> list[_Coarse]:
     return [
         _Coarse(phases, exponent, lowest, highest)
         for (quantity, exponent), (lowest, highest) in limits.items()
-        if exponent > 0 and (phases := _SPLITS.get(quantity))
+        if exponent >= 0 and (phases := _SPLITS.get(quantity))
         if all((phase, exponent) in limits for phase in phases)
     ]

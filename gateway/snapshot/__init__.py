@@ -1,6 +1,7 @@
 """A telegram seen as named quantities: measured, derived or nominal. Pure."""
 
 from gateway.snapshot.adjust import Adjustment
+from gateway.snapshot.diagnostics import Diagnostics
 from gateway.snapshot.freshness import Freshness
 from gateway.snapshot.judge import Judge, Verdict
 from gateway.snapshot.quantities import QUANTITIES, Origin, Quantity
@@ -9,6 +10,7 @@ from gateway.snapshot.snapshot import Snapshot, Value
 __all__ = [
     "QUANTITIES",
     "Adjustment",
+    "Diagnostics",
     "Freshness",
     "Judge",
     "Origin",

@@ -61,7 +61,8 @@ class Adjustment:
         for name, linear in self.linear.items():
             if name not in NETS:
                 if name in measured:
-                    measured[name] = linear.of(measured[name])
+                    # Volts, amperes and counters are never negative, whatever is taken off.
+                    measured[name] = max(linear.of(measured[name]), 0)
                 continue
             drawn, fed = NETS[name]
             if drawn in measured and fed in measured:

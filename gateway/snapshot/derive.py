@@ -28,8 +28,13 @@ def derive(measured: Numbers) -> dict[str, int | float]:
             measured["reactive_power_import_total"] - measured["reactive_power_export_total"]
         )
     # A phase of which only U or only I came would be missing in every sum.
-    if voltages.keys() == currents.keys():
+    if voltages.keys() == currents.keys() and voltages:
         found |= _powers(measured.get("power_factor_total"), found, voltages, currents)
+    elif not voltages and "active_power_total" in found:
+        # Without voltages the currents tell the shares; without those, clients that add up the
+        # phases must still find the total: all of it stands on L1.
+        shares = currents or dict.fromkeys(PHASES, 0.0)
+        found |= _split(found["active_power_total"], shares)
     if currents and voltages.keys() <= currents.keys():
         found["current_total"] = sum(currents.values())
         found["current_avg"] = _mean(list(currents.values()))
@@ -77,22 +82,14 @@ def _powers(
     `sent_factor` is the power factor where the meter sends one; the phases then have it too.
     """
     apparent = {phase: voltages[phase] * currents[phase] for phase in voltages}
-    if not apparent:
-        return {}
     total_va = sum(apparent.values())
     found: dict[str, int | float] = {f"apparent_power_{p}": va for p, va in apparent.items()}
     found["apparent_power_total"] = total_va
     total_w = totals.get("active_power_total")
     if total_w is None:
         return found
-    # Volts come in tenths and amperes in hundredths, so whole milli-VA are exact weights.
-    weights = [round(power * 1000) for power in apparent.values()]
-    parts = apportion(round(total_w), weights)
+    found |= _split(round(total_w), apparent)
     drawing = total_w >= 0
-    for phase, part in zip(apparent, parts, strict=True):
-        found[f"active_power_{phase}"] = part
-        found[f"active_power_import_{phase}"] = max(part, 0)
-        found[f"active_power_export_{phase}"] = max(-part, 0)
     for of, va in (("total", total_va), *apparent.items()):
         found[f"apparent_power_import_{of}"] = va if drawing else 0
         found[f"apparent_power_export_{of}"] = 0 if drawing else va
@@ -102,6 +99,18 @@ def _powers(
         found["power_factor_total"] = factor
         factor = factor if sent_factor is None else sent_factor
         found |= {f"power_factor_{p}": factor for p, power in apparent.items() if power > 0}
+    return found
+
+
+def _split(total_w: int | float, shares: Numbers) -> dict[str, int | float]:
+    """Return the active power by phase: parts of the total in proportion to `shares`."""
+    # Volts come in tenths and amperes in hundredths, so whole milli-VA are exact weights.
+    weights = [round(share * 1000) for share in shares.values()]
+    found: dict[str, int | float] = {}
+    for phase, part in zip(shares, apportion(round(total_w), weights), strict=True):
+        found[f"active_power_{phase}"] = part
+        found[f"active_power_import_{phase}"] = max(part, 0)
+        found[f"active_power_export_{phase}"] = max(-part, 0)
     return found
 
 

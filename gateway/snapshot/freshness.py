@@ -1,7 +1,18 @@
-"""How old a meter's values are, on a monotonic clock that is passed in."""
+"""How old a meter's values are, on a monotonic clock that is passed in.
 
-from dataclasses import dataclass
+    WAITING ─▶ LIVE ─▶ HOLDING ─▶ STALE
+                ▲────────┴──────────┘ with the first good telegram
+
+Nothing but a good telegram counts: bytes that make none leave a meter as stale as silence does.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+KEPT_PAUSES = 5  # between telegrams; the middle one is the usual one, whatever two of them were
+OVERDUE_PAUSES = 2.0
+SHORTEST_PAUSE_S = 1.0  # no meter pushes more often; what comes closer was read from a recording
 
 
 class State(StrEnum):
@@ -9,6 +20,7 @@ class State(StrEnum):
 
     WAITING = "waiting"  # no good telegram yet
     LIVE = "live"
+    HOLDING = "holding"  # the next telegram is overdue, the last one is served for now
     STALE = "stale"  # none for longer than the hold time
 
 
@@ -18,14 +30,31 @@ class Freshness:
 
     hold_s: float
     received: float | None = None
+    _pauses: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_PAUSES), repr=False)
+
+    def came(self, received: float) -> None:
+        """Take a good telegram, whose last byte came at `received`."""
+        if self.received is not None:
+            self._pauses.append(received - self.received)
+        self.received = received
+
+    @property
+    def pause_s(self) -> float | None:
+        """The usual pause between two good telegrams in seconds; None before the second."""
+        return sorted(self._pauses)[len(self._pauses) // 2] if self._pauses else None
 
     def age_s(self, now: float) -> float | None:
         """Return the seconds since the last good telegram; None before the first."""
         return None if self.received is None else max(0.0, now - self.received)
 
-    def state(self, now: float) -> State:
-        """Return what may be said at `now`."""
+    def state(self, now: float, hold_s: float | None = None) -> State:
+        """Return what may be said at `now`; with a `hold_s` of its own for one who asks so."""
         age_s = self.age_s(now)
         if age_s is None:
             return State.WAITING
-        return State.LIVE if age_s <= self.hold_s else State.STALE
+        if age_s > (self.hold_s if hold_s is None else hold_s):
+            return State.STALE
+        pause_s = self.pause_s
+        if pause_s is not None and age_s > OVERDUE_PAUSES * max(pause_s, SHORTEST_PAUSE_S):
+            return State.HOLDING
+        return State.LIVE

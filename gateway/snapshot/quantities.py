@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from gateway.telegram import Layer
 from gateway.telegram.obis import CLOCK, DEVICE_NAME, METER_NUMBER, Obis
 
 
@@ -108,8 +109,31 @@ _NOMINAL: tuple[tuple[str, str, str], ...] = (
     ("frequency", "Hz", "nominal frequency of the grid; the meter does not measure it"),
 )
 
-# The service's own: it counts on at every read and never goes stale.
+# The service's own: they are as of the moment in which they are read, and never go stale.
 AGE = Quantity("telegram_age", "s", None, "seconds since the last good telegram", Origin.SERVICE)
+
+FAULTS: Mapping[Layer, str] = MappingProxyType({layer: f"faults_{layer}" for layer in Layer})
+_FAULTS: Mapping[Layer, str] = {
+    Layer.FRAME: "damaged frames, and bytes outside all frames",
+    Layer.SEGMENT: "frames that do not make up a message",
+    Layer.CIPHERING: "headers that are wrong, and tags that do not verify",
+    Layer.DECRYPTION: "telegrams that do not decrypt: wrong key, or damage",
+    Layer.STRUCTURE: "plaintexts that are no telegram",
+    Layer.LAYOUT: "telegrams with an unknown list of objects",
+    Layer.IDENTITY: "telegrams of another meter",
+    Layer.COUNTER: "telegrams whose invocation counter did not rise",
+    Layer.PLAUSIBILITY: "telegrams whose values cannot be, or not be together",
+}
+_DIAGNOSTIC: tuple[tuple[str, str, str], ...] = (
+    ("meter_state", "", "0 no telegram yet, 1 live, 2 the next one is overdue, 3 stale"),
+    ("telegram_pause", "s", "usual pause between two good telegrams"),
+    ("telegrams_good", "", "good telegrams since the service started"),
+    ("telegrams_held", "", "telegrams that had to wait for the next one to confirm them"),
+    ("invocation_counter", "", "invocation counter of the last good telegram"),
+    ("service_uptime", "s", "seconds since the service started"),
+    ("faults_total", "", "all faults since the service started"),
+    *((FAULTS[layer], "", meaning) for layer, meaning in _FAULTS.items()),
+)
 
 # What other makers' meters have and ours do not send: (stem, unit, meaning, with phases).
 _ABSENT: tuple[tuple[str, str, str, bool], ...] = (
@@ -148,6 +172,7 @@ def _catalogue() -> dict[str, Quantity]:
     for stem, unit, meaning, has_phases in _ABSENT:
         suffixes = ("_total", "_l1", "_l2", "_l3") if has_phases else ("",)
         found += [Quantity(stem + s, unit, None, meaning, Origin.NOT_SENT) for s in suffixes]
+    found += [Quantity(*row[:2], None, row[2], Origin.SERVICE) for row in _DIAGNOSTIC]
     catalogue: dict[str, Quantity] = {}
     for quantity in found:
         # What is sent stands first: of some absent stems the total is sent.
@@ -156,6 +181,7 @@ def _catalogue() -> dict[str, Quantity]:
 
 
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType(_catalogue())
+SERVICE = frozenset(name for name, q in QUANTITIES.items() if q.origin is Origin.SERVICE)
 
 # The texts of a meter, by the name under which a map writes them: ${meter_number}.
 TEXTS: Mapping[str, Obis] = MappingProxyType(

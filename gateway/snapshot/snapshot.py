@@ -14,6 +14,8 @@ from gateway.telegram.listing import Listing, Readings
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 NOMINAL_FREQUENCY_HZ = 50.0
+METER_SERIAL = "meter_serial"
+METER_NUMBER_TEXT, TITLE_TEXT = "meter_number", "title_number"
 SERIAL_DIGITS = 9  # as many as 32 bits always hold
 
 _TEXTS = tuple(TEXTS.items())
@@ -34,7 +36,7 @@ class Value(NamedTuple):
 class Values(Mapping[str, Value]):
     """All values of one telegram; what is not measured is derived when it is first asked for."""
 
-    __slots__ = ("_all", "_frequency_hz", "_texts", "measured")
+    __slots__ = ("_all", "_frequency_hz", "_numbers", "_texts", "measured")
 
     def __init__(
         self,
@@ -45,7 +47,18 @@ class Values(Mapping[str, Value]):
         self.measured = measured
         self._texts = texts
         self._frequency_hz = frequency_hz
+        self._numbers: Mapping[str, int | float] | None = None
         self._all: Mapping[str, Value] | None = None
+
+    @property
+    def numbers(self) -> Mapping[str, int | float]:
+        """The numbers alone."""
+        if self._numbers is None:
+            numbers = {"frequency": self._frequency_hz, **derive(self.measured), **self.measured}
+            if digits := "".join(filter(str.isdigit, serial_of(self._texts) or "")):
+                numbers[METER_SERIAL] = int(digits[-SERIAL_DIGITS:])
+            self._numbers = numbers
+        return self._numbers
 
     def __getitem__(self, name: str) -> Value:
         return self._whole()[name]
@@ -58,13 +71,13 @@ class Values(Mapping[str, Value]):
 
     def _whole(self) -> Mapping[str, Value]:
         if self._all is None:
-            values = {"frequency": Value(self._frequency_hz, Origin.NOMINAL)}
-            values |= {name: Value(n, Origin.DERIVED) for name, n in derive(self.measured).items()}
-            values |= {name: Value(n, Origin.MEASURED) for name, n in self.measured.items()}
-            if digits := "".join(filter(str.isdigit, self._texts.get("meter_number", ""))):
-                values["meter_serial"] = Value(int(digits[-SERIAL_DIGITS:]), Origin.DERIVED)
-            self._all = values
+            self._all = {name: Value(n, self._origin(name)) for name, n in self.numbers.items()}
         return self._all
+
+    def _origin(self, name: str) -> Origin:
+        if name in self.measured:
+            return Origin.MEASURED
+        return Origin.NOMINAL if name == "frequency" else Origin.DERIVED
 
 
 class Snapshot(NamedTuple):
@@ -79,16 +92,35 @@ class Snapshot(NamedTuple):
     received: float
     measured: Mapping[str, int | float] = MappingProxyType({})
 
+    @property
+    def numbers(self) -> Mapping[str, int | float]:
+        """The numbers of all values by quantity name."""
+        if isinstance(self.values, Values):
+            return self.values.numbers
+        return {name: value.number for name, value in self.values.items()}
+
     @classmethod
     def of(cls, telegram: Telegram) -> "Snapshot":
         """Name what the telegram says."""
         readings = telegram.readings
         measured = measured_of(readings)
         sent = readings.texts
-        texts = MappingProxyType(
-            {name: str(text.value) for name, obis in _TEXTS if (text := sent.get(obis))}
-        )
-        return cls(Values(measured, texts), texts, telegram.received, measured)
+        texts = {name: str(text.value) for name, obis in _TEXTS if (text := sent.get(obis))}
+        if METER_NUMBER_TEXT not in texts:
+            texts[TITLE_TEXT] = _title_number(telegram.meter)
+        shown = MappingProxyType(texts)
+        return cls(Values(measured, shown), shown, telegram.received, measured)
+
+
+def serial_of(texts: Mapping[str, str]) -> str | None:
+    """Return the meter's number; of one that does not send it the number in its system title."""
+    return texts.get(METER_NUMBER_TEXT) or texts.get(TITLE_TEXT)
+
+
+@lru_cache(maxsize=1024)
+def _title_number(title: bytes) -> str:
+    """Return a system title as letters and digits: the maker's three, the rest as a number."""
+    return title[:3].decode("ascii", "replace") + str(int.from_bytes(title[3:], "big"))
 
 
 def measured_of(readings: Readings) -> dict[str, int | float]:

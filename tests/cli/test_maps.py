@@ -245,6 +245,7 @@ def test_the_folder_of_ones_own_maps_may_stand_before_or_behind(
     [
         (["show", "sunspec_231"], "unknown map 'sunspec_231', did you mean 'sunspec_2"),
         (["show", "no.yaml"], "no.yaml: cannot be read"),
+        (["show", "nosuch"], "unknown map 'nosuch'; `obisgate maps` lists them"),
         (
             ["show", "obis_plain", "--meter", "kaifa"],
             "unknown meter 'kaifa'; known are kaifa-ma309m, ",
@@ -280,6 +281,42 @@ def test_lint_says_file_line_and_column_and_fails(
     assert ran.code == 1
     assert "plc.yaml:19:5: error: voltage_l1 may be 0 … 300 V" in ran.out
     assert ran.lines[-1] == "1 map: 1 error, 0 warnings"
+
+
+def test_lint_says_of_a_file_that_it_cannot_read_why_and_goes_on(
+    capsys: pytest.CaptureFixture[str], plc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(plc.parent)
+    plc.write_text(PLC.replace("sources: [me]\n", ""))
+    plc.with_name("latin.yaml").write_bytes("# ä\nname: Zähler\n".encode("latin-1"))
+    plc.with_name("later.yaml").write_bytes("# ä\nname: Z".encode() + b"\xe4hler\n")
+    plc.with_name("gone.yaml").symlink_to("nowhere.yaml")
+    plc.with_name("folder.yaml").mkdir()
+    lines = [
+        "folder.yaml:1:1: error: cannot be read: it is a folder",
+        "gone.yaml:1:1: error: cannot be read: there is no such file",
+        "later.yaml:2:8: error: byte 0xE4 is not UTF-8: save the file as UTF-8",
+        "latin.yaml:1:3: error: byte 0xE4 is not UTF-8: save the file as UTF-8",
+    ]
+    whole = Ran(capsys, "maps", "lint", "--maps", ".")
+    named = Ran(capsys, "maps", "lint", "gone.yaml", "plc.yaml", "latin.yaml")
+    assert (whole.code, named.code) == (1, 1)
+    assert whole.err == ""
+    assert set(lines) < set(whole.lines)
+    assert f"{len(SHIPPED) + 5} maps: 4 errors, " in whole.lines[-1]
+    assert [line for line in named.lines if ": error: " in line] == [lines[1], lines[3]]
+    for ran in (whole, named):
+        assert any("plc.yaml:1:1: warning: 'sources' is missing" in line for line in ran.lines)
+
+
+@pytest.mark.parametrize("action", [[], ["lint"], ["show", "obis_plain"], ["new", "x.yaml"]])
+def test_a_folder_that_is_not_there_is_an_error(
+    capsys: pytest.CaptureFixture[str], action: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["maps", *action, "--maps", "/nonexist"])
+    assert stopped.value.code == 2
+    assert "argument --maps: there is no folder '/nonexist'" in capsys.readouterr().err
 
 
 def test_lint_passes_with_warnings_alone(capsys: pytest.CaptureFixture[str], plc: Path) -> None:

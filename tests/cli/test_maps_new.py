@@ -115,6 +115,7 @@ def test_a_file_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtu
     ("words", "error"),
     [
         (["--quantities", "voltage_l4"], "unknown quantity 'voltage_l4', did you mean"),
+        (["--quantities", "foo"], "unknown quantity 'foo'; schemas/map.json lists them"),
         (["--quantities", ","], "at least one quantity is needed"),
         (["--quantities", "voltage_l1,voltage_l1"], "a quantity comes twice"),
         (["--type", "sunssf"], "unknown type 'sunssf'"),
@@ -125,12 +126,18 @@ def test_a_file_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--first", "65530"], "would lie behind the last address"),
         (["--name", " "], "a name has characters that can be seen"),
         (["--like", "eastron_sdm603"], "unknown map 'eastron_sdm603', did you mean"),
+        (["--like", "nosuch"], "unknown map 'nosuch'; `obisgate maps` lists them"),
         (["--like", "obis_plain", "--type", "int32"], "--type is the other map's"),
     ],
 )
 def test_a_wrong_answer_is_said_and_nothing_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], error: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    error: str,
 ) -> None:
+    monkeypatch.chdir(MAP_SCHEMA.parent.parent)
     assert new(tmp_path / "plc.yaml", *words) == 2
     assert error in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from gateway import map_library
 from gateway.registers import Table
 from gateway.simulator import SimulatedMeter
-from gateway.snapshot import Origin, Snapshot, Value
+from gateway.snapshot import QUANTITIES, Origin, Snapshot, Value
 from gateway.sources.simulated import SEEDED_START
 from tests.e2e.conftest import (  # noqa: F401 - fixtures
     OBISGATE,
@@ -210,7 +210,11 @@ def test_a_scale_factor_that_the_meter_has_otherwise_is_used() -> None:
 
 
 def compared(theirs: list[int]) -> subprocess.CompletedProcess[str]:
-    with foreign(sunspec_203(), 40000) as one, foreign(theirs, 40000) as two:
+    return paired(sunspec_203(), theirs)
+
+
+def paired(ours: list[int], theirs: list[int]) -> subprocess.CompletedProcess[str]:
+    with foreign(ours, 40000) as one, foreign(theirs, 40000) as two:
         return read(one, "--map", "sunspec_203", "--compare", two)
 
 
@@ -227,6 +231,27 @@ def test_values_that_differ_by_more_than_a_step_are_marked_but_not_wrong() -> No
     assert done.returncode == 0
     assert re.search(r"^~.* 230\.4 V .* 230\.6 V +\+0\.2  ", row(done.stdout, VOLTAGE_L1))
     assert row(done.stdout, VOLTAGE_L1 + 1).startswith(" "), "one step may be rounding"
+
+
+def test_a_value_that_one_side_alone_has_is_wrong() -> None:
+    words = sunspec_203()
+    words[VOLTAGE_L1 - 40000] = 0x8000
+    done = compared(words)
+    assert done.returncode == 1
+    assert re.search(r"^!.* 230\.4 V .* not available +B has none  ", row(done.stdout, VOLTAGE_L1))
+    assert "! a constant that differs, a value that one side alone has, or a" in done.stdout
+    turned = paired(words, sunspec_203())
+    assert turned.returncode == 1
+    assert "not available" in row(turned.stdout, VOLTAGE_L1)
+    assert " A has none " in row(turned.stdout, VOLTAGE_L1)
+
+
+def test_a_value_that_neither_side_has_is_alike() -> None:
+    words = sunspec_203()
+    words[VOLTAGE_L1 - 40000] = 0x8000
+    done = paired(words, words)
+    assert done.returncode == 0
+    assert row(done.stdout, VOLTAGE_L1).startswith(" ")
 
 
 def test_constants_that_differ_are_wrong() -> None:
@@ -246,7 +271,11 @@ def test_a_register_that_one_side_alone_answers_is_wrong() -> None:
 
 
 def test_the_gateway_and_another_meter_side_by_side_as_json(gateway: str) -> None:
-    with foreign(sunspec_203(), 40000) as other:
+    registers = map_library.load("sunspec_203", None).registers
+    names = [each.quantity for each in registers if each.quantity]
+    sent = {name: 1 for name in names if QUANTITIES[name].origin is not Origin.NOT_SENT}
+    del sent["reactive_power_total"]  # this meter does not send all of it
+    with foreign(sunspec_203(**sent | VALUES), 40000) as other:
         arguments = ("--map", "sunspec_203", "--compare", f"{gateway},2", "--format", "json")
         done = read(other, *arguments)
     assert done.returncode == 0, "each shows its own unit id, all other constants are alike"
@@ -269,6 +298,7 @@ def test_two_units_of_one_gateway_show_their_own_ids(start: Start) -> None:  # n
     serial = row(done.stdout, 40052)
     assert serial.startswith("~"), "a serial number differs, and should"
     assert "-2'" in serial
+    assert "~ values that differ by more than a step of the map; or texts of the me" in done.stdout
 
 
 IDENTIFIED = """
@@ -355,7 +385,32 @@ def test_function_4_is_used_where_it_is_asked_for(gateway: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("127.0.0.1:502", "--map", "sunspec_302"), "unknown map 'sunspec_302'"),
+        (("127.0.0.1:502", "--map", "sunspec_302"), "unknown map 'sunspec_302', did you mean 's"),
+        (("127.0.0.1", "--map", "nosuch"), "unknown map 'nosuch'; `obisgate maps` lists them"),
+        (("127.0.0.1", "--map", "obis_plain", "--maps", "/nonexist"), "no folder '/nonexist'"),
+        (("", "--map", "obis_plain"), "ADDRESS: it is empty; one looks like 192.168.1.20:502"),
+        (("udp:", "--map", "obis_plain"), "ADDRESS: it is empty"),
+        (("127.0.0.1", "--map", "obis_plain", "--compare", ",3"), "--compare: it is empty"),
+        (
+            ("/dev/ttyUSB0", "--map", "obis_plain", "--baud", "12345678901234567890"),
+            "--baud: 12345678901234567890 is not between 50 and 4000000",
+        ),
+        (
+            ("/dev/ttyUSB0", "--map", "obis_plain", "--baud", "0"),
+            "--baud: 0 is not between 50 and 4000000",
+        ),
+        (
+            ("127.0.0.1", "--map", "obis_plain", "--only", "5-1"),
+            "--only: 5-1: the range runs backwards",
+        ),
+        (
+            ("127.0.0.1", "--map", "obis_plain", "--only", "0x10-2"),
+            "--only: 0x10-2: the range runs backwards",
+        ),
+        (
+            ("127.0.0.1", "--map", "obis_plain", "--only", "foo"),
+            "--only: the map does not show 'foo'; `obisgate maps show` lists what it shows",
+        ),
         (("127.0.0.1:70000", "--map", "obis_plain"), "ADDRESS: '127.0.0.1:70000' is no address"),
         (("1:2:3", "--map", "obis_plain"), "ADDRESS: '1:2:3' is no address"),
         (("127.0.0.1", "--map", "obis_plain", "--unit", 256), "256 is no unit id: 0 to 255"),

@@ -29,7 +29,7 @@ from gateway.modbus.unit import Unit
 from gateway.registers import Given, Identity, RegisterMap, Table
 from gateway.registers.decode import matches
 from gateway.simulator import SimulatedMeter
-from gateway.snapshot import Freshness, Snapshot
+from gateway.snapshot import Diagnostics, Freshness, Snapshot
 from gateway.sources.simulated import SEEDED_START
 from gateway.telegram import Decoder, Key, Telegram
 
@@ -213,6 +213,7 @@ def test_every_shipped_map_is_read_whole_with_its_constants(
 ) -> None:
     register_map = map_library.load(name, None, Given(unit_id=1))
     meter = Seen(pushed, Freshness(float("inf"), 0.0))
+    meter.diagnostics = Diagnostics()
     units = Responder({1: Unit(register_map, meter)})
 
     async def answer(chunk: bytes, writer: asyncio.StreamWriter) -> None:

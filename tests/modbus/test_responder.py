@@ -767,12 +767,12 @@ def test_after_a_bad_header_nothing_more_is_answered_and_what_came_before_it_is(
 
 
 @pytest.mark.parametrize("header", BAD_HEADERS.values(), ids=BAD_HEADERS)
-def test_a_bad_header_is_found_when_its_seventh_byte_comes(header: str) -> None:
+def test_a_bad_header_is_found_when_the_last_byte_of_its_length_comes(header: str) -> None:
     conversation = Conversation(live())
     bad = bytes.fromhex(header)
-    assert conversation.receive(bad[:6], NOW) == b""
+    assert conversation.receive(bad[:5], NOW) == b""
     assert not conversation.is_broken
-    assert conversation.receive(bad[6:7], NOW) == b""
+    assert conversation.receive(bad[5:6], NOW) == b""
     assert conversation.is_broken
 
 

@@ -424,7 +424,7 @@ def test_an_occupied_port_is_an_oserror_that_says_so() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             listener = Listener("127.0.0.1", other.getsockname()[1], responder())
-            with pytest.raises(OSError, match="address already in use") as problem:
+            with pytest.raises(OSError, match="Address already in use") as problem:
                 await listener.start()
             assert problem.value.errno == errno.EADDRINUSE
             listener.stop()

@@ -64,7 +64,7 @@ def test_arithmetic_has_the_usual_precedence(text: str, result: float) -> None:
 
 
 def test_the_age_is_refused_because_it_counts_on_by_itself() -> None:
-    with pytest.raises(ValueError, match=r"^telegram_age counts on by itself"):
+    with pytest.raises(ValueError, match=r"^telegram_age is the service's own"):
         compile_expression("telegram_age + 1")
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gateway import map_library
 from gateway.registers import sunspec
-from gateway.registers.lint import Severity, lint, plausible
+from gateway.registers.lint import Severity, lint
+from gateway.registers.plausible import plausible
 from gateway.snapshot import QUANTITIES, Origin
 
 HEAD = """\
@@ -66,6 +67,85 @@ def test_a_refused_scale_factor_makes_no_other_line_wrong() -> None:
         "address: 1, value: 11, type: sunssf",
     )
     assert only.startswith("mine.yaml:7:25: error: 11 is not between")
+
+
+def test_behind_a_refused_scale_factor_the_others_are_found() -> None:
+    found = in_map(
+        "address: 0, quantity: voltage_l1, type: int16, scale_register: 1",
+        "address: 1, value: 11, type: sunssf, table: holding",
+        "address: 2, quantity: volts, type: int16",
+        "address: 3, vlaue: -1, type: sunssf",
+        "address: 4, quantity: voltage_l1, type: int16, scale_register: 3",
+        "address: 5, quantity: amperes, type: int16",
+    )
+    assert [line.split(" error: ")[0] for line in found] == [
+        "mine.yaml:7:25:",
+        "mine.yaml:8:28:",
+        "mine.yaml:9:18:",
+        "mine.yaml:11:28:",
+    ]
+
+
+def test_behind_a_refused_scale_factor_in_several_lines_the_others_are_found() -> None:
+    text = f"""{HEAD}registers:
+  - address: 1
+    value: 11  # too much
+    type: sunssf
+  - {{address: 0, quantity: voltage_l1, type: int16, scale_register: 1}}
+  - {{address: 2, quantity: volts, type: int16}}
+"""
+    assert [line.split(" error: ")[0] for line in found(text)] == [
+        "mine.yaml:7:12:",
+        "mine.yaml:10:28:",
+    ]
+
+
+def test_a_scale_factor_without_address_ends_the_search() -> None:
+    (only,) = in_map(
+        "address: 0, quantity: voltage_l1, type: int16, scale_register: 1",
+        "value: 1, type: sunssf",
+    )
+    assert only == "mine.yaml:7:5: error: 'address' is missing here"
+
+
+def test_a_wrong_type_at_a_scale_factor_makes_no_other_line_wrong() -> None:
+    (only,) = in_map(
+        "address: 1, value: 1, type: sunsf",
+        "address: 0, quantity: voltage_l1, type: int16, scale_register: 1",
+    )
+    assert only.startswith("mine.yaml:6:34: error: unknown type 'sunsf', did you mean 'sunssf'")
+
+
+def test_a_chosen_scale_factor_is_not_wrong_because_its_only_user_is() -> None:
+    (only,) = in_map(
+        "address: 0, quantity: active_power, type: int16, scale_register: 1",
+        "address: 1, scale_for: active_power_total, type: sunssf",
+    )
+    assert only.startswith("mine.yaml:6:28: error: unknown quantity 'active_power'")
+
+
+def test_what_uses_an_anchor_of_a_refused_line_is_not_wrong_as_well() -> None:
+    found = in_map(
+        "address: 0, quantity: volts, type: &kind int16, unit: &unit 0.1 V",
+        "address: 1, quantity: voltage_l1, type: *kind , unit: &other V",
+        "address: 2, quantity: voltage_l2, type: int16, unit: *other",
+        "address: 3, quantity: ampere, type: int16",
+        "address: 4, quantity: voltage_l3, type: int16, unit: V",
+    )
+    assert found == [
+        "mine.yaml:6:28: error: unknown quantity 'volts'",
+        "mine.yaml:9:28: error: unknown quantity 'ampere'",
+    ]
+
+
+def test_an_anchor_that_is_used_outside_the_registers_ends_the_search() -> None:
+    text = """name: Mine
+registers:
+  - {address: 0, quantity: volts, type: &kind int16}
+  - {address: 1, quantity: ampere, type: int16}
+not_available: {*kind : 0x7FFF}
+"""
+    assert found(text) == ["mine.yaml:3:28: error: unknown quantity 'volts'"]
 
 
 @given(
@@ -161,6 +241,52 @@ def test_coarse_energies_are_a_warning_unless_the_notes_say_so(register: str, no
     assert in_map(*energies, head=f"notes: [{note}]\n") == []
 
 
+def test_float32_is_said_to_lose_watt_hours_where_the_notes_say_so() -> None:
+    energy = "address: 0, quantity: energy_active_import_total, type: float32"
+    (only,) = in_map(energy)
+    assert "float32 loses single watt-hours above 16.7 MWh: the notes" in only
+
+
+@pytest.mark.parametrize(
+    ("register", "shown"),
+    [
+        ("quantity: active_power_total, type: int32, not_available: 0", "reads 0 W;"),
+        ("quantity: voltage_l1, type: float32, not_available: 0.0", "reads 0 V;"),
+        ("quantity: energy_active_import_total, type: acc32", "reads 0 Wh;"),
+        ("expression: abs(power_factor_total), type: float32, not_available: 0", "reads 0;"),
+        ("quantity: reactive_power_total, type: int32, not_available: -1", "reads -1 var;"),
+    ],
+)
+def test_a_silent_meter_must_not_read_as_one_that_measures(register: str, shown: str) -> None:
+    line = f"address: 0, {register}"
+    assert in_map(line) == []
+    assert in_map(line, head="stale: silent\n") == []
+    (only,) = in_map(line, head="stale: not_available\n")
+    assert only.startswith("mine.yaml:5:8: error: stale: not_available lets a silent meter read")
+    assert shown in only
+    assert "write stale: exception or silent, or a not_available that is no value" in only
+
+
+def test_a_silent_meter_may_read_what_is_no_value() -> None:
+    lines = [
+        "address: 0, quantity: active_power_total, type: int32",
+        "address: 2, quantity: voltage_l1, type: float32",
+        "address: 4, quantity: voltage_l2, type: uint16, unit: 0.1 V, not_available: 0xFFFE",
+        "address: 5, value: 0, type: uint16",
+        "address: 6, quantity: telegram_age, type: uint16, not_available: 0",
+        'address: 7, text: "${serial}", type: string, length: 4',
+        "address: 11, expression: 1 + 1, type: uint16, not_available: 2",
+    ]
+    assert in_map(*lines, head="stale: not_available\n") == []
+
+
+def test_all_registers_that_would_read_as_a_value_are_one_error() -> None:
+    lines = [f"address: {n}, quantity: voltage_l{n}, type: int16, unit: 0.1 V" for n in (1, 2, 3)]
+    zeros = [f"{line}, not_available: 0" for line in lines[1:]]
+    (only,) = in_map(lines[0], *zeros, head="stale: not_available\n")
+    assert "voltage_l2 at 2 reads 0 V (and 1 more);" in only
+
+
 def test_a_register_longer_than_max_read_is_an_error() -> None:
     (only,) = in_map("address: 0, quantity: voltage_l1, type: float32", head="max_read: 1\n")
     assert only == "mine.yaml:7:5: error: no client can read it: max_read is 1, it has 2"
@@ -210,18 +336,75 @@ registers:
     ]
 
 
+OTHER = HEAD.replace("[me]", "[]") + (
+    "registers:\n"
+    "  - {address: 0, quantity: active_power_total, type: int16, scale_register: 1}\n"
+    "  - {address: 1, value: 1, type: sunssf}\n"
+)
+
+
+def like(other: str, mine: str) -> list[str]:
+    """Return what is found in a map that is like another; its fifth line is the first of `mine`."""
+    head = "name: Mine\nlike: other\nreaders: [me]\nsources: [that]\n"
+    findings = lint(head + mine, FILE, lambda _name, _file: (other, "maps/other.yaml"))
+    return [str(finding) for finding in findings]
+
+
 def test_of_a_map_that_it_is_like_only_errors_are_told_at_their_own_place() -> None:
-    other = HEAD.replace("[me]", "[]") + (
-        "registers:\n"
-        "  - {address: 0, quantity: active_power_total, type: int16, scale_register: 1}\n"
-        "  - {address: 1, value: 1, type: sunssf}\n"
-    )
-    mine = (
-        "name: Mine\nlike: other\nreaders: [me]\nsources: [that]\nregisters:\n"
-        "  - {address: 1, value: 0, type: sunssf}\n"
-    )
-    (only,) = lint(mine, FILE, lambda _name, _file: (other, "other.yaml"))
-    assert str(only).startswith("other.yaml:6:5: error: active_power_total may be")
+    (only,) = like(OTHER.replace("value: 1", "value: 0"), "max_read: 100\n")
+    assert only.startswith("maps/other.yaml:6:5: error: active_power_total may be")
+    (only,) = like(OTHER.replace("active_power", "active"), "max_read: 100\n")
+    assert only.startswith("maps/other.yaml:6:28: error: unknown quantity")
+
+
+@pytest.mark.parametrize(
+    ("mine", "findings"),
+    [
+        (
+            "registers:\n  - {address: 1, value: 0, type: sunssf}\n",
+            ["6:5: error: it makes other.yaml:6:5 wrong: active_power_total may be -69000"],
+        ),
+        (
+            "registers:\n  - {address: 7, value: 0, type: int16}\n"
+            "  - {address: 1, value: 0, type: sunssf}\n",
+            ["7:5: error: it makes other.yaml:6:5 wrong: active_power_total may be -69000"],
+        ),
+        (
+            "without: [[1, 1]]\n",
+            ["5:1: error: it makes other.yaml:6:77 wrong: no register of type sunssf stands at 1"],
+        ),
+        (
+            "base: 65535\n",
+            ["5:1: error: it makes other.yaml:7:15 wrong: 1 registers from 65536 pass the last"],
+        ),
+        (
+            "registers:\n  - {address: 1, value: 0, type: int16}\n"
+            "  - {address: 2, quantity: volts, type: int16}\n",
+            [
+                "6:5: error: it makes other.yaml:6:77 wrong: no register of type sunssf stands at",
+                "7:28: error: unknown quantity 'volts'",
+            ],
+        ),
+        (
+            "registers:\n  - {address: 1, value: 11, type: sunssf}\n",
+            ["6:25: error: 11 is not between -10 and 10"],
+        ),
+    ],
+)
+def test_what_a_map_makes_wrong_in_the_one_it_is_like_is_told_at_its_own_line(
+    mine: str, findings: list[str]
+) -> None:
+    found = like(OTHER, mine)
+    assert len(found) == len(findings)
+    for line, start in zip(found, findings, strict=True):
+        assert line.startswith(f"mine.yaml:{start}")
+
+
+def test_a_reaction_that_the_map_it_is_like_cannot_have_is_told_at_its_word() -> None:
+    other = OTHER.replace("type: int16,", "type: int16, not_available: 0,")
+    (only,) = like(other, "stale: not_available\n")
+    assert only.startswith("mine.yaml:5:8: error: stale: not_available lets")
+    assert "active_power_total at 0 reads 0 W;" in only
 
 
 # --- SunSpec --------------------------------------------------------------------------------

@@ -226,7 +226,8 @@ def test_what_is_turned_round_and_missing_shows_the_same_pattern() -> None:
         ("-active_powr_total", "unknown quantity 'active_powr_total', did you mean"),
         ("--active_power_total", "unknown quantity '-active_power_total', did you mean"),
         ("- active_power_total", "unknown quantity ' active_power_total', did you mean"),
-        ("-telegram_age", "telegram_age counts on by itself, it has no other way round"),
+        ("-telegram_age", "telegram_age is the service's own, it has no other way round"),
+        ("-meter_state", "meter_state is the service's own, it has no other way round"),
     ],
 )
 def test_a_wrong_quantity_behind_a_minus_is_refused(quantity: str, message: str) -> None:

@@ -506,3 +506,31 @@ def test_total_and_phases_of_one_step_may_have_different_types(snapshot: Build) 
     )
     assert number(image, 0, ">i") == 1
     assert [number(image, 2 * place, ">h") for place in (1, 2, 3)] == [1, 0, 0]
+
+
+IDLE = """
+name: Idle phases
+registers:
+  - {address: 0, quantity: voltage_l1, type: uint16}
+  - {address: 1, quantity: voltage_l2, type: uint16, unconnected: 0}
+"""
+
+
+@pytest.mark.parametrize(
+    ("readings", "words"),
+    [
+        ({"1-0:32.7.0": 230, "1-0:52.7.0": 231}, [230, 231]),
+        ({"1-0:32.7.0": 230}, [230, 0]),
+        ({"1-0:1.7.0": 5}, [0xFFFF, 0xFFFF]),
+    ],
+)
+def test_a_phase_stands_idle_only_where_the_meter_has_another(
+    snapshot: Build, readings: dict[str, int], words: list[int]
+) -> None:
+    served = RegisterMap.parse(IDLE, "map")
+    for _ in range(2):  # the first image finds out what is missing
+        octets = served.render(snapshot(readings)).read(Table.HOLDING, 0, 2)
+        assert isinstance(octets, bytes)
+        assert list(struct.unpack(">2H", octets)) == words
+    blank = served.render(None).read(Table.HOLDING, 0, 2)
+    assert blank == b"\xff\xff\xff\xff", "a silent meter is not one with an idle phase"

@@ -304,9 +304,7 @@ def test_obis_plain_shows_the_signed_power_and_the_telegrams_age(snapshot: Build
     assert number(image, 4, ">i") == -2643
     word = served.layout.locate(Table.HOLDING, 0, 4)
     assert not isinstance(word, ExceptionCode)
-    aged = served.with_own(
-        read(image, 0, 4, Table.HOLDING), word, lambda: {"telegram_age": 3.2}
-    )
+    aged = served.with_own(read(image, 0, 4, Table.HOLDING), word, lambda: {"telegram_age": 3.2})
     assert struct.unpack(">2I", aged) == (3, 1_719_828_000)
     assert not served.layout.is_measured(word, 2)
     assert served.layout.is_measured(word, 3)

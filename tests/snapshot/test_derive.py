@@ -130,8 +130,20 @@ def test_without_both_directions_there_is_no_signed_power_and_nothing_to_split(
     assert found["apparent_power_total"] == pytest.approx(3450)
 
 
-def test_without_phases_the_total_is_known_but_not_split() -> None:
-    assert derive(measured(-1234, [])) == {"active_power_total": -1234}
+def test_without_voltages_and_currents_all_of_the_total_stands_on_l1() -> None:
+    # Clients that add up the phases must find the total.
+    found = derive(measured(-1234, []))
+    assert [found[f"active_power_l{n}"] for n in (1, 2, 3)] == [-1234, 0, 0]
+    assert found["active_power_export_l1"] == 1234
+    assert not [name for name in found if "power_factor" in name or "apparent" in name]
+
+
+def test_without_voltages_the_currents_tell_the_shares() -> None:
+    sent = measured(900, [(2300, 100), (2300, 200), (2300, 600)])
+    amperes = {name: number for name, number in sent.items() if "voltage" not in name}
+    found = derive(amperes)
+    assert [found[f"active_power_l{n}"] for n in (1, 2, 3)] == [100, 200, 600]
+    assert "apparent_power_total" not in found
 
 
 def test_nothing_measured_derives_nothing() -> None:
@@ -316,10 +328,6 @@ def test_without_a_total_no_direction_is_known() -> None:
     found = derive(sent)
     assert found["apparent_power_total"] == pytest.approx(3450)
     assert not [name for name in found if "import" in name or "export" in name]
-
-
-def test_without_phases_no_direction_of_a_phase_is_known() -> None:
-    assert not [name for name in derive(measured(5, [])) if "import" in name or "export" in name]
 
 
 def test_reactive_power_is_what_is_drawn_less_what_is_fed_in() -> None:

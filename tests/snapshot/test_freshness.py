@@ -54,3 +54,70 @@ def test_without_hold_time_values_live_only_in_the_moment_they_came() -> None:
     freshness = Freshness(hold_s=0.0, received=100.0)
     assert freshness.state(100.0) is State.LIVE
     assert freshness.state(100.001) is State.STALE
+
+
+# --- overdue, but still held ----------------------------------------------------------------
+
+
+def pushed(*times: float, hold_s: float = 60.0) -> Freshness:
+    freshness = Freshness(hold_s)
+    for received in times:
+        freshness.came(received)
+    return freshness
+
+
+@pytest.mark.parametrize(
+    ("now", "state"),
+    [
+        (110.0, State.LIVE),
+        (120.0, State.LIVE),
+        (math.nextafter(120.0, math.inf), State.HOLDING),
+        (170.0, State.HOLDING),
+        (math.nextafter(170.0, math.inf), State.STALE),
+    ],
+)
+def test_a_meter_that_is_overdue_by_twice_its_usual_pause_is_holding_until_the_hold_time_ends(
+    now: float, state: State
+) -> None:
+    assert pushed(95.0, 100.0, 105.0, 110.0).state(now) is state
+
+
+def test_a_meter_whose_pause_is_not_known_yet_goes_from_live_to_stale() -> None:
+    states = {pushed(100.0).state(100.0 + age_s) for age_s in (0.0, 59.9, 60.0)}
+    assert states == {State.LIVE}
+    assert pushed(100.0).state(160.1) is State.STALE
+
+
+def test_one_lost_telegram_and_an_outage_change_no_usual_pause() -> None:
+    freshness = pushed(0.0, 5.0, 10.0, 20.0, 25.0)
+    assert freshness.pause_s == 5.0
+    freshness.came(4000.0)
+    assert freshness.pause_s == 5.0
+
+
+def test_a_meter_that_pushes_at_another_pace_is_soon_known_for_it() -> None:
+    freshness = pushed(0.0, 10.0, 20.0, 30.0, 40.0, 50.0)
+    for second in (51.0, 52.0, 53.0):
+        freshness.came(second)
+    assert freshness.pause_s == 1.0
+
+
+def test_telegrams_that_were_read_at_once_make_no_meter_overdue_within_two_seconds() -> None:
+    freshness = pushed(100.0, 100.0, 100.0)
+    assert freshness.pause_s == 0.0
+    assert freshness.state(102.0) is State.LIVE
+    assert freshness.state(102.1) is State.HOLDING
+
+
+def test_a_telegram_in_time_ends_the_holding() -> None:
+    freshness = pushed(0.0, 5.0, 10.0)
+    assert freshness.state(30.0) is State.HOLDING
+    freshness.came(30.0)
+    assert freshness.state(30.0) is State.LIVE
+
+
+def test_who_asks_with_a_hold_time_of_its_own_gets_the_state_by_that() -> None:
+    freshness = pushed(100.0)
+    assert freshness.state(103.0, hold_s=2.0) is State.STALE
+    assert freshness.state(500.0, hold_s=400.0) is State.LIVE
+    assert Freshness(60.0).state(0.0, hold_s=400.0) is State.WAITING

@@ -5,14 +5,23 @@ from gateway.registers import ExceptionCode, Image, Register, RegisterMap
 from gateway.registers.codec import UNITS
 from gateway.registers.decode import is_not_available, reads
 from gateway.simulator import MODELS
-from gateway.snapshot import Snapshot
+from gateway.snapshot import Diagnostics, Freshness, Snapshot
+from gateway.snapshot.diagnostics import freshness_numbers
 from gateway.sources import SourceAddress
 from gateway.sources.simulated import SimulatorSource
 from gateway.telegram import Decoder, Key, Telegram
 
 DEFAULT_MODEL = next(iter(MODELS))
 SEED = 1
-AGE_S = 2.0
+# What the service itself would show of it: two telegrams, the second a minute after the start.
+NOW, AGE_S, PAUSE_S = 62.0, 2.0, 5.0
+FRESHNESS = Freshness(hold_s=15.0)
+FRESHNESS.came(NOW - AGE_S - PAUSE_S)
+FRESHNESS.came(NOW - AGE_S)
+OWN = {
+    **freshness_numbers(FRESHNESS, NOW),
+    **Diagnostics(telegrams=2, invocation_counter=2).numbers(NOW),
+}
 MOST_TELEGRAMS = 4
 FLOAT_DIGITS = 7
 _KEY = Key(bytes(range(16)))  # it protects nothing
@@ -39,7 +48,7 @@ def value(register: Register, register_map: RegisterMap, image: Image) -> str:
     octets = image.read(table, register.address, register.words)
     if isinstance(word, ExceptionCode) or isinstance(octets, ExceptionCode):
         return "cannot be read"
-    octets = register_map.with_age(octets, word, AGE_S)
+    octets = register_map.with_own(octets, word, lambda: OWN)
     if is_not_available(register, octets):
         return "–"
     found = reads(register, octets)

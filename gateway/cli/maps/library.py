@@ -1,6 +1,8 @@
 """How the commands are told which map they are about: by its name, or by its file."""
 
 import argparse
+import errno
+from collections.abc import Mapping
 from pathlib import Path
 
 from gateway import map_library
@@ -8,17 +10,30 @@ from gateway.located import ConfigError, nearest
 from gateway.registers import RegisterMap
 
 SUFFIX = ".yaml"
+REASONS: Mapping[int, str] = {
+    errno.ENOENT: "there is no such file",
+    errno.EISDIR: "it is a folder",
+    errno.EACCES: "you may not read it",
+}
 
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
     """Add the option for one's own maps; given before an action it is not undone behind it."""
     parser.add_argument(
         "--maps",
-        type=Path,
+        type=folder,
         metavar="FOLDER",
         default=argparse.SUPPRESS,
         help="a folder of your own maps",
     )
+
+
+def folder(text: str) -> Path:
+    """Return a folder that is there; argparse says that it is not."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return path
 
 
 def find(word: str, folder: Path | None) -> tuple[Path, Path | None]:
@@ -39,10 +54,25 @@ def read(word: str, folder: Path | None) -> RegisterMap:
     return map_library.read(path, others)
 
 
+def text_of(path: Path) -> str:
+    """Return what a map's file says; ConfigError with its place if that is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as problem:
+        reason = REASONS.get(problem.errno or 0, problem.strerror)
+        raise ConfigError(f"{path}:1:1: cannot be read: {reason}") from None
+    except UnicodeDecodeError as problem:
+        before = problem.object[: problem.start].decode().split("\n")
+        place = f"{path}:{len(before)}:{len(before[-1]) + 1}"
+        octet = f"0x{problem.object[problem.start]:02X}"
+        raise ConfigError(f"{place}: byte {octet} is not UTF-8: save the file as UTF-8") from None
+
+
 def shown(path: Path) -> str:
     """Return a path as one would type it here."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        # Not where a link leads to: its own name was typed.
+        return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
 

@@ -4,12 +4,11 @@ import argparse
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 from gateway import map_library
 from gateway.cli.command import Commands, add_command
-from gateway.cli.maps.library import ranges
+from gateway.cli.maps import library
 from gateway.located import ConfigError
 from gateway.registers.mapfile import MapFile
 
@@ -32,7 +31,9 @@ def add_to(commands: Commands) -> Commands:
         "  obisgate maps lint my_maps/plc.yaml\n"
         "  obisgate maps diff sunspec_203 sunspec_213",
     )
-    parser.add_argument("--maps", type=Path, metavar="FOLDER", help="a folder of your own maps")
+    parser.add_argument(
+        "--maps", type=library.folder, metavar="FOLDER", help="a folder of your own maps"
+    )
     parser.add_argument("--notes", action="store_true", help="with each map's notes")
     parser.add_argument(
         "--format", choices=("text", "json"), default="text", help="json: all that is said of them"
@@ -77,7 +78,7 @@ def unit_ids(written: MapFile) -> str:
             found[-1] = (found[-1][0], number)
         else:
             found.append((number, number))
-    return ranges(found).replace(" … ", "–") or "any"
+    return library.ranges(found).replace(" … ", "–") or "any"
 
 
 def _print_lines(maps: dict[str, MapFile], *, with_notes: bool) -> None:

@@ -91,7 +91,8 @@ def _like(options: argparse.Namespace, folder: Path, schema: str) -> str:
             raise ConfigError(f"--{name} is the other map's: leave it out with --like")
     if options.like not in map_library.find(folder):
         known = map_library.find(folder)
-        raise ConfigError(f"--like: unknown map {options.like!r}{nearest(options.like, known)}")
+        hint = nearest(options.like, known) or "; `obisgate maps` lists them"
+        raise ConfigError(f"--like: unknown map {options.like!r}{hint}")
     title = _answer("name", "What is it called?", options.name, _title(options), _text)
     return map_like(title, options.like, schema)
 
@@ -176,7 +177,8 @@ def _text(text: str) -> str:
 
 def _choice(text: str, words: Sequence[str], what: str) -> str:
     if text not in words:
-        raise ValueError(f"unknown {what} {text!r}{nearest(text, words)}")
+        hint = nearest(text, words) or f"; {library.shown(MAP_SCHEMA)} lists them"
+        raise ValueError(f"unknown {what} {text!r}{hint}")
     return text
 
 

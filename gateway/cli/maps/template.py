@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.registers.codec import TYPES, RegisterType
-from gateway.registers.lint import holds, plausible
+from gateway.registers.plausible import holds, plausible
 from gateway.registers.register import MAX_ADDRESS
 from gateway.schema import MODELINE
 from gateway.snapshot import QUANTITIES, Origin, Quantity

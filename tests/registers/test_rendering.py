@@ -1,0 +1,107 @@
+"""Many registers at once show what each of them alone shows."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from math import inf, nan
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import map_library
+from gateway.registers import RegisterMap
+from gateway.snapshot import QUANTITIES, Origin, Snapshot, Value
+from gateway.snapshot.quantities import SERVICE
+
+NAMES = sorted(set(QUANTITIES) - set(SERVICE))
+MAPS = sorted(map_library.find(None))
+# Where types end, where floats end, and where rounding is half to even.
+EDGES = [
+    0.0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 32766.5, 32767.5, -32767.5, -32768, 65534.5, 65535,
+    2**31 - 1, 2**31, -(2**31), 2**32 - 2, 2**32 - 1, 2**53 + 1, 2**63, 2**64 - 1, 2**64,
+    3.4028234663852886e38, 3.4028235677973366e38, 1e300, 10**30, inf, -inf, nan,
+]  # fmt: skip
+NUMBERS = st.one_of(
+    st.integers(-(10**5), 10**5),
+    st.integers(-(10**12), 10**12),
+    st.integers(-4000, 4000).map(lambda n: n / 10),
+    st.floats(-1000, 1000),
+)
+Numbers = Mapping[str, int | float]
+Build = Callable[[Numbers], Snapshot]
+
+
+@cache
+def shipped(name: str) -> RegisterMap:
+    return map_library.load(name, None)
+
+
+def snapshot(numbers: Numbers, texts: Mapping[str, str] | None = None) -> Snapshot:
+    values = {name: Value(number, Origin.MEASURED) for name, number in numbers.items()}
+    return Snapshot(values, texts or {}, 0.0)
+
+
+def one_by_one(served: RegisterMap, shown: Snapshot) -> bytes:
+    """Each register by its own content, from its own number."""
+    return served.rendering.one_by_one(served.numbers_of(shown), shown.texts)
+
+
+@pytest.mark.parametrize("name", MAPS)
+@settings(deadline=None, max_examples=6)
+@given(data=st.data())
+def test_a_map_shows_what_each_of_its_registers_shows_alone(name: str, data: st.DataObject) -> None:
+    served = shipped(name)
+    numbers = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, NUMBERS)))
+    odd = data.draw(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(EDGES), max_size=3))
+    numbers |= {name: n for name, n in odd.items() if not name.startswith("active_power")}
+    # Powers by phase are whole, and never without their total.
+    numbers |= {name: round(n) for name, n in numbers.items() if name.startswith("active_power")}
+    numbers.setdefault("active_power_total", 0)
+    texts = data.draw(st.sampled_from([{}, {"meter_number": "1KFM0200012345"}]))
+    shown = snapshot(numbers, texts)
+    assert served.render(shown).octets == one_by_one(served, shown)
+
+
+@pytest.mark.parametrize("edge", EDGES, ids=repr)
+@pytest.mark.parametrize("name", ["sunspec_203", "sunspec_213", "kostal_ksem_tq", "phoenix_eem"])
+def test_every_edge_of_a_type_shows_as_in_a_register_alone(name: str, edge: float) -> None:
+    served = shipped(name)
+    whole = {each: 7 for each in NAMES if each.startswith("active_power")}
+    for place in range(5):
+        others = {each: edge for each in NAMES[place::5] if each not in whole}
+        shown = snapshot(dict.fromkeys(NAMES, 230.5) | whole | others)
+        assert served.render(shown).octets == one_by_one(served, shown)
+
+
+def test_quantities_come_and_go_from_one_telegram_to_the_next() -> None:
+    served = shipped("eastron_sdm630")
+    fresh = dict.fromkeys(NAMES, 5)
+    for gone in (["voltage_l1"], [], NAMES, ["active_power_l2", "current_l3"], [], ["voltage_l1"]):
+        shown = snapshot({name: n for name, n in fresh.items() if name not in gone})
+        assert served.render(shown).octets == one_by_one(served, shown)
+
+
+def test_texts_come_and_change_from_one_telegram_to_the_next() -> None:
+    served = shipped("sunspec_213")
+    seen = set()
+    for texts in ({}, {"meter_number": "1"}, {"meter_number": "2"}, {}, {"meter_number": "1"}):
+        shown = snapshot({"voltage_l1": 230}, texts)
+        octets = served.render(shown).octets
+        assert octets == one_by_one(served, shown)
+        seen.add(octets)
+    assert len(seen) == 3
+
+
+def test_a_number_that_cannot_be_computed_leaves_the_others() -> None:
+    text = (
+        "name: Computed\ntables: [input]\nregisters:\n"
+        "  - {address: 0, quantity: voltage_l1, type: uint16}\n"
+        "  - {address: 1, expression: active_power_total / current_l1, type: int16}\n"
+        "  - {address: 2, quantity: current_l1, type: uint16}\n"
+    )
+    served = RegisterMap.parse(text, "computed.yaml")
+    numbers = {"voltage_l1": 230, "active_power_total": 100, "current_l1": 0}
+    assert served.render(snapshot(numbers)).octets.hex(" ", 2) == "00e6 8000 0000"
+    assert served.render(snapshot({**numbers, "current_l1": 4})).octets.hex(" ", 2) == (
+        "00e6 0019 0004"
+    )

@@ -1,0 +1,64 @@
+"""A loop that stands still is said, with the place where."""
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from gateway.stalls import watched
+
+PATIENCE_S = 30.0
+
+
+class Said(logging.Handler):
+    """Sets an event with the first warning."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.event = threading.Event()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+        self.event.set()
+
+
+@pytest.fixture
+def said() -> Said:
+    handler = Said()
+    logger = logging.getLogger("gateway.stalls")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def stand_still_until_said(said: Said) -> None:
+    assert said.event.wait(PATIENCE_S), "nobody noticed"
+    said.event.clear()
+
+
+def test_a_blocked_loop_is_said_while_it_is_blocked_with_the_stack(said: Said) -> None:
+    async def scenario() -> None:
+        with watched(asyncio.get_running_loop()):
+            asyncio.get_running_loop().call_soon(stand_still_until_said, said)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    (text,) = said.texts
+    assert text.startswith("nothing was served for 0.")
+    assert "stand_still_until_said" in text
+    assert "nobody noticed" in text, "the line of code"
+
+
+def test_a_loop_that_goes_on_is_no_news_and_the_watch_ends_with_its_block(said: Said) -> None:
+    async def scenario() -> None:
+        threads = threading.active_count()
+        with watched(asyncio.get_running_loop()):
+            assert threading.active_count() == threads + 1
+            await asyncio.sleep(0.3)
+        assert threading.active_count() == threads
+
+    asyncio.run(scenario())
+    assert said.texts == []

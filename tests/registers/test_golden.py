@@ -38,7 +38,7 @@ def half_a_step(register: Register) -> float:
     assert register.quantity
     if register.type.is_float:
         return 0.0
-    is_split = register.quantity.startswith("active_power") and register.exponent > 0
+    is_split = register.quantity.startswith("active_power") and register.exponent >= 0
     return (1.5 if is_split else 0.5) + 1e-6
 
 
@@ -85,7 +85,7 @@ def test_what_no_register_can_hold_stands_at_its_end_and_is_never_taken_for_miss
         kind = register.type
         if kind is None or kind.is_float or register.quantity not in everything:
             continue
-        is_split = register.quantity.startswith("active_power") and register.exponent > 0
+        is_split = register.quantity.startswith("active_power") and register.exponent >= 0
         wanted = register.sign * number / 10**register.exponent
         for table in register.tables:
             found = golden_tables.raw(image, table, register)

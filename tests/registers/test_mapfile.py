@@ -218,7 +218,8 @@ def test_registers_are_a_list_of_lines(lines: str, message: str) -> None:
         ),
         (
             "{address: 1, value: 1, type: »bool}",
-            "unknown type 'bool'",
+            "unknown type 'bool'; known are int16, uint16, int32, uint32, int64, uint64, acc32, "
+            "acc64, sunssf, float32, float64, string, chars",
         ),
         (
             "{address: 1, quantity: »voltag_l1, type: float32}",

@@ -361,10 +361,26 @@ def test_coarse_power_of_one_phase_is_the_total(snapshot: Build) -> None:
     assert shown(image) == [124, 124, missing, missing]
 
 
-def test_a_coarse_total_without_phases_is_rounded_as_any_value(snapshot: Build) -> None:
+def test_a_coarse_total_without_phases_stands_on_the_first(snapshot: Build) -> None:
     image = power_map(1).render(snapshot(powers(-1_236, [])))
-    missing = -(2**31)
-    assert shown(image) == [-124, missing, missing, missing]
+    assert shown(image) == [-124, -124, 0, 0]
+
+
+def test_phases_in_watts_sum_to_a_total_that_saturates(snapshot: Build) -> None:
+    text = """
+name: 16 bits
+registers:
+  - {address: 0, quantity: active_power_total, type: int16}
+  - {address: 1, quantity: active_power_l1,    type: int16}
+  - {address: 2, quantity: active_power_l2,    type: int16}
+  - {address: 3, quantity: active_power_l3,    type: int16}
+"""
+    image = RegisterMap.parse(text, "map").render(snapshot(powers(-47_568, [(2300, 6900)] * 3)))
+    octets = image.read(Table.HOLDING, 0, 4)
+    assert isinstance(octets, bytes)
+    total, *phases = struct.unpack(">4h", octets)
+    assert total == -32767
+    assert sum(phases) == total
 
 
 def test_without_a_total_coarse_powers_are_not_available(snapshot: Build) -> None:

@@ -10,7 +10,10 @@ INTEROP_VENV := .venv-interop
 INTEROP_BIN := $(INTEROP_VENV)/bin
 NODE_MODULES := tests/interop/node/node_modules
 
-.PHONY: run test lint bench fuzz docs schemas lock clean
+# Tests wait more than they work, so one worker more than cores.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+
+.PHONY: run test coverage lint bench fuzz docs schemas lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -18,6 +21,10 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev $(INTEROP_VENV)/.installed $(NODE_MODULES)/.installed
 	@command -v mbpoll >/dev/null || echo "mbpoll is missing, its tests will be skipped: sudo apt-get install mbpoll"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# How much of the pure folders the tests run, by branches; the gate is 95 %.
+coverage: $(VENV)/.installed-dev $(INTEROP_VENV)/.installed $(NODE_MODULES)/.installed
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: $(VENV)/.installed-dev

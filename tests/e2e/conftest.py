@@ -127,6 +127,7 @@ listeners:
 def _states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test leaves a state behind, or finds one."""
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # who runs tests side by side may set it
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from gateway import map_library
@@ -130,10 +131,14 @@ def _row(register: Register, value: str) -> Sequence[str]:
 def _remark(register: Register) -> str:
     """Return the comment behind a line of the file: names of points, units."""
     mark = register.line.node.end_mark
-    if mark.buffer is None:
-        return ""
-    rest = mark.buffer[mark.pointer :].partition("\n")[0].rstrip("\0").strip()
+    rest = _lines(register.line.file)[mark.line][mark.column :].strip()
     return rest.removeprefix("#").strip() if rest.startswith("#") else ""
+
+
+@cache
+def _lines(file: str) -> Sequence[str]:
+    # One empty line more: the mark of the last register may stand behind the file's end.
+    return [*library.text_of(Path(file)).split("\n"), ""]
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

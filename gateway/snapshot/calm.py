@@ -5,44 +5,43 @@ raises no question there (tests hold both against each other); of the rest it sa
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 from functools import lru_cache
-from math import ulp
+from math import ceil, floor, inf, ulp
 from typing import NamedTuple
 
 from gateway.snapshot import plausibility
 from gateway.snapshot.snapshot import places_of
 from gateway.telegram import Telegram
-from gateway.telegram.listing import Listing
+from gateway.telegram.listing import MAX_NUMBER, Entry, Listing
 
-ANY = float("inf")
 # Bounds are exclusive: this one lets pass what is not negative.
 NOT_NEGATIVE = -ulp(0.0)
 HAIR = 1 - 1e-9  # what is rounded otherwise on the two ways
+_AT_ONCE = timedelta(0)
+_CLOCK_SLACK = timedelta(seconds=plausibility.CLOCK_SLACK_S)
 
-
-class _Bounds(NamedTuple):
-    """What a number and its change since the last telegram must lie between, as sent."""
-
-    place: int
-    low: float
-    high: float
-    down: float
-    up: float
+# (place of a number, what it must lie above, what it must lie below), as sent. A plain tuple: Python
+# takes it apart faster than a named one, and each telegram has some thirty of them.
+_Bounds = tuple[int, float, float]
 
 
 class _Bearings(NamedTuple):
     """Where the numbers of a listing stand that are checked, and within which bounds.
 
-    `phases` are the places of U and I; a raw U·I is `volt_ampere` times as large as VA, a raw
-    power `watt` times as large as W.
+    `within` bounds the numbers, `steps` their changes since the last telegram. `phases` are the
+    places of U and I; a raw power is less than `watts_a_va` times the raw U·I and `slack` more,
+    and U·I changes by less than `step`.
     """
 
-    bounds: tuple[_Bounds, ...]
+    within: tuple[_Bounds, ...]
+    steps: tuple[_Bounds, ...]
     phases: tuple[tuple[int, int], ...]
-    volt_ampere: float
     drawn: int
     fed: int
-    watt: float
+    watts_a_va: float
+    slack: float
+    step: float
 
 
 def is_calm(now: Telegram, before: Telegram, connection_a: float) -> bool:
@@ -59,34 +58,37 @@ def is_calm(now: Telegram, before: Telegram, connection_a: float) -> bool:
     if bearings is None or not _clocks_go_on(now, before):
         return False
     raw, raw_before = readings.raw, old.raw
-    for place, low, high, down, up in bearings.bounds:
-        number = raw[place]
-        if not (low < number < high and down < number - raw_before[place] < up):
+    for place, low, high in bearings.within:
+        if not low < raw[place] < high:
             return False
-    _, phases, volt_ampere, drawn, fed, watt = bearings
-    power, power_fed = raw[drawn], raw[fed]
+    for place, down, up in bearings.steps:
+        if not down < raw[place] - raw_before[place] < up:
+            return False
+    power, power_fed = raw[bearings.drawn], raw[bearings.fed]
     if power and power_fed:
         return False
-    va = step_va = 0.0
-    for u, i in phases:
+    if not bearings.phases:
+        return True
+    va = step_va = 0
+    for u, i in bearings.phases:
         phase_va = raw[u] * raw[i]
         va += phase_va
         step_va += abs(phase_va - raw_before[u] * raw_before[i])
-    most_w = HAIR * (plausibility.POWER_SHARE * va / volt_ampere + plausibility.POWER_SLACK_W)
-    fits = (power + power_fed) / watt < most_w
-    return not phases or (fits and step_va < plausibility.CURRENT_STEP_VA * volt_ampere)
+    most = bearings.watts_a_va * va + bearings.slack
+    return power + power_fed < most and step_va < bearings.step
 
 
 def _clocks_go_on(now: Telegram, before: Telegram) -> bool:
     """Tell whether the clock goes on by little; header and list show one and the same."""
     clock, earlier = now.clock, before.clock
-    for telegram in (now, before):
-        listed = telegram.readings.clock
-        if listed is not None and listed.moment is not telegram.clock:
-            return False
+    listed, listed_before = now.readings.clock, before.readings.clock
+    if (listed is not None and listed.moment is not clock) or (
+        listed_before is not None and listed_before.moment is not earlier
+    ):
+        return False
     if clock is None or earlier is None or clock.tzinfo is not earlier.tzinfo:
         return clock is earlier
-    return 0 <= (clock - earlier).total_seconds() < plausibility.CLOCK_SLACK_S
+    return _AT_ONCE <= clock - earlier < _CLOCK_SLACK
 
 
 @lru_cache(maxsize=1024)
@@ -107,37 +109,54 @@ def _bearings(listing: Listing, connection_a: float) -> _Bearings | None:
     if len(scales) > 1 or len({factors[name] for name in plausibility.ACTIVE}) > 1:
         return None
     drawn, fed = (places[name] for name in plausibility.ACTIVE)
+    watt, volt_ampere = factors[plausibility.ACTIVE[0]], scales.pop() if scales else 1.0
+    within, steps = [], []
+    for name, place in places.items():
+        of_number, of_step = _bounds(name, connection_a)
+        entry, factor = listing.numbers[place], factors[name]
+        within += _as_sent(entry, place, factor, of_number)
+        steps += _as_sent(entry, place, factor, of_step)
     return _Bearings(
-        tuple(_bounds(places, factors, connection_a)),
+        tuple(within),
+        tuple(steps),
         tuple((places[u], places[i]) for u, i in paired),
-        scales.pop() if scales else 1.0,
         drawn,
         fed,
-        factors[plausibility.ACTIVE[0]],
+        HAIR * plausibility.POWER_SHARE * watt / volt_ampere,
+        HAIR * plausibility.POWER_SLACK_W * watt,
+        plausibility.CURRENT_STEP_VA * volt_ampere,
     )
 
 
-def _bounds(
-    places: dict[str, int], factors: dict[str, float], connection_a: float
-) -> Iterable[_Bounds]:
-    low_v, high_v = plausibility.VOLTAGE_RANGE_V
-    most_w = len(plausibility.PHASES) * plausibility.NOMINAL_VOLTAGE_V * connection_a
+_Between = tuple[float, float] | None
+
+
+def _bounds(name: str, connection_a: float) -> tuple[_Between, _Between]:
+    """Return what a quantity must lie between, and what its change."""
     # A step of the net power is one of what is drawn and one of what is fed in.
     step_w = plausibility.POWER_STEP_W / 2
-    for name, place in places.items():
-        kind = name.split("_")[0]
-        if kind == "voltage":
-            step_v = plausibility.VOLTAGE_STEP_V
-            within = (low_v, high_v, -step_v, step_v)
-        elif kind == "current":
-            within = (-ANY, connection_a, -ANY, ANY)
-        elif name in plausibility.POWERS:
-            within = (-ANY, most_w, -step_w, step_w)
-        elif name in plausibility.ENERGIES:
-            within = (-ANY, ANY, NOT_NEGATIVE, plausibility.ENERGY_SLACK_WH)
-        elif name == "power_factor_total":
-            within = (-1.0, 1.0, -ANY, ANY)
-        else:
-            continue
-        scaled = (factors[name] * bound or bound for bound in within)  # ulp(0) may vanish
-        yield _Bounds(place, *scaled)
+    kind = name.split("_")[0]
+    if kind == "voltage":
+        step_v = plausibility.VOLTAGE_STEP_V
+        return plausibility.VOLTAGE_RANGE_V, (-step_v, step_v)
+    if kind == "current":
+        return (-inf, connection_a), None
+    if name in plausibility.POWERS:
+        most_w = len(plausibility.PHASES) * plausibility.NOMINAL_VOLTAGE_V * connection_a
+        return (-inf, most_w), (-step_w, step_w)
+    if name in plausibility.ENERGIES:
+        return None, (NOT_NEGATIVE, plausibility.ENERGY_SLACK_WH)
+    if name == "power_factor_total":
+        return (-1.0, 1.0), None
+    return None, None
+
+
+def _as_sent(entry: Entry, place: int, factor: float, between: _Between) -> Iterable[_Bounds]:
+    """Return the same bounds for a raw number; whole ones for a whole number, which is faster."""
+    if between is None:
+        return
+    low, high = (factor * bound or bound for bound in between)  # ulp(0) may vanish
+    if entry.is_whole:
+        yield place, floor(max(low, -MAX_NUMBER)), ceil(high)
+    else:
+        yield place, low, high

@@ -42,6 +42,7 @@ NUMBERS: Mapping[int, struct.Struct] = MappingProxyType(
     }
 )
 UNSIGNED = (0x06, 0x11, 0x12, 0x15, ENUM)
+FLOATS = (0x17, 0x18)
 NAMES: Mapping[int, str] = MappingProxyType(
     {
         NULL: "null-data",

@@ -51,6 +51,11 @@ class Entry(NamedTuple):
         return self.kind >> 8 in axdr.NUMBERS
 
     @property
+    def is_whole(self) -> bool:
+        """Tell an integer from all else."""
+        return self.is_number and self.kind >> 8 not in axdr.FLOATS
+
+    @property
     def changes(self) -> bool:
         """Tell what differs from telegram to telegram from what names the meter."""
         return self.is_number or self.obis in (CLOCK, LOCAL_TIME, LOCAL_DATE)

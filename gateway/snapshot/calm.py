@@ -21,8 +21,8 @@ HAIR = 1 - 1e-9  # what is rounded otherwise on the two ways
 _AT_ONCE = timedelta(0)
 _CLOCK_SLACK = timedelta(seconds=plausibility.CLOCK_SLACK_S)
 
-# (place of a number, what it must lie above, what it must lie below), as sent. A plain tuple: Python
-# takes it apart faster than a named one, and each telegram has some thirty of them.
+# (place of a number, what it must lie above, what below), as sent. A plain tuple: each telegram
+# goes through some thirty of them, and Python takes it apart faster than a named one.
 _Bounds = tuple[int, float, float]
 
 
@@ -69,7 +69,7 @@ def is_calm(now: Telegram, before: Telegram, connection_a: float) -> bool:
         return False
     if not bearings.phases:
         return True
-    va = step_va = 0
+    va = step_va = 0.0
     for u, i in bearings.phases:
         phase_va = raw[u] * raw[i]
         va += phase_va
@@ -110,7 +110,8 @@ def _bearings(listing: Listing, connection_a: float) -> _Bearings | None:
         return None
     drawn, fed = (places[name] for name in plausibility.ACTIVE)
     watt, volt_ampere = factors[plausibility.ACTIVE[0]], scales.pop() if scales else 1.0
-    within, steps = [], []
+    within: list[_Bounds] = []
+    steps: list[_Bounds] = []
     for name, place in places.items():
         of_number, of_step = _bounds(name, connection_a)
         entry, factor = listing.numbers[place], factors[name]

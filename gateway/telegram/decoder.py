@@ -9,7 +9,7 @@ from gateway.telegram import axdr, ciphering, key_slips, layouts, notification
 from gateway.telegram.ciphering import Key, Sealed, Security
 from gateway.telegram.fault import Fault, Layer
 from gateway.telegram.frames import Frame, FrameReader
-from gateway.telegram.layouts import LAYOUTS, Layout
+from gateway.telegram.layouts import LAYOUTS, Layout, by_count
 from gateway.telegram.learned import LearnedFrames, LearnedPlaintext, Wording
 from gateway.telegram.listing import Readings
 from gateway.telegram.segments import Apdu, Assembler
@@ -63,6 +63,7 @@ class Decoder:
         self._slip: str | None = None
         self._layout = layout
         self._layouts = layouts
+        self._positional = by_count(layouts)
         self._last_byte = 0.0
         # The last plaintext that went the general way, and what was learned when the next came.
         self._read_last: tuple[bytes, notification.Header, Readings, bytes] | None = None
@@ -190,17 +191,20 @@ class Decoder:
         header = notification.header(plaintext)
         if isinstance(header, Fault):
             return header
-        start, known = header.body_start, (self._layouts, self._layout)
-        listing = layouts.recognise_objects(plaintext, start, title, *known)
-        if listing is None:
+        start, readings = header.body_start, None
+        if self._layout is None:
+            named = layouts.recognise_objects(plaintext, start, title, self._positional)
+            if named:
+                listing, numbers = named
+                readings = listing.read(plaintext, header, numbers)
+        if readings is None:
             outline = axdr.outline(plaintext, start)
             if isinstance(outline, Fault):
                 return outline
-            found = layouts.recognise(outline, title, *known)
+            found = layouts.recognise(outline, title, self._layouts, self._layout)
             if isinstance(found, Fault):
                 return found
-            listing = found
-        readings = listing.read(plaintext, header)
+            readings = found.read(plaintext, header)
         if isinstance(readings, Fault):
             return readings
         self._read_last = (plaintext, header, readings, title)

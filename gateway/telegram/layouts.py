@@ -264,34 +264,33 @@ def recognise(
     """
     if prescribed is not None:
         return prescribed.listing(outline)
-    for layout in _of_length(outline.octets[outline.starts[0] + 1], system_title, layouts):
-        listing = layout.listing(outline)
-        if isinstance(listing, Listing):
-            return listing
+    count = outline.octets[outline.starts[0] + 1]
+    for layout in layouts:
+        if len(layout.items) == count and layout.is_for(system_title):
+            listing = layout.listing(outline)
+            if isinstance(listing, Listing):
+                return listing
     return named.listing(outline, system_title)
 
 
+def by_count(layouts: Iterable[Layout]) -> Mapping[int, Sequence[Layout]]:
+    """Return the layouts by their number of elements."""
+    found: dict[int, list[Layout]] = {}
+    for layout in layouts:
+        found.setdefault(len(layout.items), []).append(layout)
+    return found
+
+
 def recognise_objects(
-    octets: bytes,
-    start: int,
-    system_title: bytes,
-    layouts: Sequence[Layout] = LAYOUTS,
-    prescribed: Layout | None = None,
-) -> Listing | None:
+    octets: bytes, start: int, system_title: bytes, positional: Mapping[int, Sequence[Layout]]
+) -> tuple[Listing, Sequence[int | float]] | None:
     """Return what `recognise` does for most meters, without an outline of `octets[start:]`.
 
-    None where another layout than objects with names may fit, and where anything is wrong.
+    With it come its numbers as sent. None where one of the `positional` layouts (by their number of
+    elements) may fit, and where anything is wrong.
     """
-    if prescribed is not None or _of_length(octets[start + 1], system_title, layouts):
-        return None
-    listing = named.objects(octets, start)
-    return listing if isinstance(listing, Listing) else None
-
-
-def _of_length(count: int, system_title: bytes, layouts: Sequence[Layout]) -> Sequence[Layout]:
-    """Return the layouts of so many elements for the meter's maker."""
-    found = []
-    for layout in layouts:
-        if len(layout.items) == count and layout.is_for(system_title):
-            found.append(layout)  # noqa: PERF401 - mostly there is none: a plain loop is faster
-    return found
+    for layout in positional.get(octets[start + 1], ()):
+        if layout.is_for(system_title):
+            return None
+    found = named.objects(octets, start)
+    return None if isinstance(found, Fault) else found

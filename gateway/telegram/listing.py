@@ -1,5 +1,6 @@
 """Which reading stands where in a plaintext, and the readings themselves."""
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from functools import cached_property
@@ -12,7 +13,12 @@ from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, LOCAL_DATE, LOCAL_TIME,
 
 MAX_NUMBER = 2.0**64  # no meter counts further, also where it sends floats
 _SCALES = {scaler: (scaler < 0, 10 ** abs(scaler)) for scaler in range(-3, 4)}
-_NUMBERS = {tag << 8: number.unpack_from for tag, number in axdr.NUMBERS.items()}
+# By tag of a number: its kind, and what reads it from its tag on.
+NUMBER_READERS = {
+    tag: (tag << 8, struct.Struct(f">x{number.format[1:]}").unpack_from)
+    for tag, number in axdr.NUMBERS.items()
+}
+_NUMBERS = dict(NUMBER_READERS.values())
 # How a clock may come, and how many bytes stand before its own.
 _CLOCK_HEADS = {axdr.OCTET_STRING << 8 | DATE_TIME_BYTES: 2, axdr.DATE_TIME << 8: 1}
 NO_TIME = Header(None, None, 0)
@@ -113,16 +119,21 @@ class Readings(Mapping[Obis, Reading]):
 class Listing:
     """A meter's list of objects, each at its place; reads any plaintext of the same layout.
 
-    `name` is that of the layout; `rows` are the objects as `Entry` has them; `unread` are the
-    (start, end) of values of unknown meaning.
+    `name` is that of the layout; `rows` are the objects as `Entry` has them, `others` those of
+    them that are no numbers; `unread` are the (start, end) of values of unknown meaning.
     """
 
     def __init__(
-        self, name: str, rows: Sequence[Row], unread: Sequence[tuple[int, int]] = ()
+        self,
+        name: str,
+        rows: Sequence[Row],
+        unread: Sequence[tuple[int, int]] = (),
+        others: Sequence[Row] | None = None,
     ) -> None:
         self.name = name
         self.rows = rows
         self.unread = unread
+        self.others = [row for row in rows if row[1] not in _NUMBERS] if others is None else others
 
     @cached_property
     def entries(self) -> Sequence[Entry]:
@@ -137,7 +148,7 @@ class Listing:
     @cached_property
     def texts(self) -> Sequence[Entry]:
         """Return the objects that are texts or clocks."""
-        return [entry for entry in self.entries if not entry.is_number]
+        return [Entry(*row) for row in self.others]
 
     @cached_property
     def places(self) -> Mapping[Obis, int]:
@@ -150,20 +161,22 @@ class Listing:
         # Divided by a power of ten a number is the float nearest to the decimal that was meant.
         return [_SCALES[entry.scaler] for entry in self.numbers]
 
-    def read(self, plaintext: bytes, header: Header = NO_TIME) -> Readings | Fault:
+    def read(
+        self,
+        plaintext: bytes,
+        header: Header = NO_TIME,
+        numbers: Sequence[int | float] | None = None,
+    ) -> Readings | Fault:
         """Return the readings of a plaintext that has this layout; a fault if one cannot be.
 
-        `header` is that of the notification; the clock mostly shows the same time.
+        `header` is that of the notification; the clock mostly shows the same time. `numbers` are
+        the plaintext's, as sent, where they were read before.
         """
-        raw: list[int | float] = []
+        raw = self._raw(plaintext) if numbers is None else numbers
         texts: dict[Obis, Reading] = {}
         clock = None
-        numbers = _NUMBERS
-        for row in self.rows:
-            obis, kind, start, _, _, _ = row
-            if unpack_from := numbers.get(kind):
-                raw += unpack_from(plaintext, start + 1)
-            elif obis == CLOCK:
+        for row in self.others:
+            if row[0] == CLOCK:
                 shown = read_clock(row, plaintext, header)
                 if isinstance(shown, Fault):
                     return shown
@@ -173,10 +186,18 @@ class Listing:
                 if isinstance(text, Fault):
                     return text
                 if text is not None:
-                    texts[obis] = text
+                    texts[row[0]] = text
         if not _is_possible(raw) and (fault := impossible(self.numbers, raw)):
             return fault
         return Readings(self, raw, texts, clock)
+
+    def _raw(self, plaintext: bytes) -> Sequence[int | float]:
+        """Return the numbers of a plaintext, as sent."""
+        raw: list[int | float] = []
+        for row in self.rows:
+            if unpack_from := _NUMBERS.get(row[1]):
+                raw += unpack_from(plaintext, row[2])
+        return raw
 
 
 def impossible(entries: Sequence[Entry], raw: Sequence[int | float]) -> Fault | None:

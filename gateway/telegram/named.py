@@ -9,13 +9,13 @@ and has 12 bytes, and the meter number when it comes last.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from gateway.telegram import axdr, notification
 from gateway.telegram.axdr import Outline
 from gateway.telegram.fault import Fault, Layer
-from gateway.telegram.listing import Listing, Row
+from gateway.telegram.listing import NUMBER_READERS, Listing, Row
 from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, METER_NUMBER, NAMED_TEXTS, UNITS, Obis
 
 MAX_SCALER = 3  # from thousandths to thousands
@@ -29,8 +29,9 @@ MEASURED = frozenset((axdr.NULL, *axdr.NUMBERS))  # tags of what comes with scal
 NO_CODE = "an element has no OBIS code"
 # An object, or a value without code:
 #     [[02 02 | 02 03] 09 06 obis(6)] value [02 02 0F scaler 16 unit]
+# "This or nothing" is written with | as that is faster than ?.
 _OBJECT = re.compile(
-    rb"(?s)((?:\x02[\x02\x03])?\x09\x06.{6})?(%b)(\x02\x02\x0f.\x16.)?" % axdr.ELEMENT
+    rb"(?s)((?:\x02[\x02\x03]|)\x09\x06.{6}|)(%b)(\x02\x02\x0f.\x16.|)" % axdr.ELEMENT
 )
 Scale = tuple[Obis, int, str | None]
 
@@ -49,52 +50,75 @@ def listing(outline: Outline, system_title: bytes) -> Listing | Fault:
     # An array in front names all objects before the values come.
     if len(starts) > 2 and octets[starts[1]] == axdr.ARRAY:
         rows = _pushed(outline, system_title[:3])
-        return rows if isinstance(rows, Fault) else _listing("push list", rows, starts[0])
-    return objects(octets, starts[0])
+        return rows if isinstance(rows, Fault) else _listing("push list", rows, None, starts[0])
+    found = objects(octets, starts[0])
+    return found if isinstance(found, Fault) else found[0]
 
 
-def objects(octets: bytes, start: int) -> Listing | Fault:
+def objects(octets: bytes, start: int) -> tuple[Listing, Sequence[int | float]] | Fault:
     """Return what stands where in a nested or flat list that fills `octets[start:]`.
 
-    It takes no outline. A listing is returned only of what has one; a fault's reason holds only
-    for what has one, else that of `axdr.outline` comes first.
+    With it come its numbers as sent, which are at hand. It takes no outline. A listing is returned
+    only of what has one; a fault's reason holds only for what has one, else that of `axdr.outline`
+    comes first.
     """
     rows: list[Row] = []
+    others: list[Row] = []  # those that are no numbers
+    raw: list[int | float] = []
     count, position = 0, start + 2
-    known = _KNOWN.get
+    known, number, found = _KNOWN.get, NUMBER_READERS.get, rows.append
     for label, value, measure in _OBJECT.findall(octets, position):
         begin = position + len(label)
         end = begin + len(value)
         position = end + len(measure)
-        form = known(label + measure)
-        if form and value[0] in form[0]:
-            _, elements, obis, scaler, unit = form
-            kind = value[0] << 8 | (0 if measure else value[1])  # with scaler and unit no string
-            rows.append((obis, kind, begin, end, scaler, unit))
-            count += elements
-            continue
+        if form := known(label + measure):
+            elements, obis, scaler, unit = form
+            if not measure:
+                if value[0] in axdr.STRINGS:
+                    row = (obis, value[0] << 8 | value[1], begin, end, scaler, unit)
+                    found(row)
+                    others.append(row)
+                    count += elements
+                    continue
+            elif reader := number(value[0]):
+                kind, unpack = reader
+                found((obis, kind, begin, end, scaler, unit))
+                raw += unpack(value)
+                count += elements
+                continue
         is_end = begin == start + 2, end == len(octets)
-        row = _object(label, value, measure, begin, is_end)
-        if isinstance(row, Fault):
-            return row
-        rows.append(row)
+        any_row = _object(label, value, measure, begin, is_end)
+        if isinstance(any_row, Fault):
+            return any_row
+        found(any_row)
+        if reader := number(any_row[1] >> 8):
+            raw += reader[1](value)
+        else:
+            others.append(any_row)
         count += _elements(label, measure)
     # `findall` leaves out what is no object; then the lengths do not add up to the last byte.
     if position != len(octets) or count != octets[start + 1] or count > axdr.MAX_COUNT:
         return Fault(Layer.LAYOUT, "the list is not as long as its head says", start)
-    return _listing("named", rows, start)
+    listing = _listing("named", rows, others, start)
+    return listing if isinstance(listing, Fault) else (listing, raw)
 
 
-def _listing(name: str, rows: Sequence[Row], start: int) -> Listing | Fault:
-    """Return the listing of all objects but those that are null; none may come twice."""
+def _listing(
+    name: str, rows: Sequence[Row], others: Sequence[Row] | None, start: int
+) -> Listing | Fault:
+    """Return the listing of all objects but those that are null; none may come twice.
+
+    `others` are the rows that are no numbers, where that is known.
+    """
     if len({row[0] for row in rows}) < len(rows):
         names = [row[0] for row in rows]
         twice = next(row for place, row in enumerate(rows) if row[0] in names[:place])
         return Fault(Layer.LAYOUT, f"{twice[0]} comes twice", twice[2])
-    sent = [row for row in rows if row[1]]  # null-data has kind 0
-    if not sent:
+    if others is None or not all(row[1] for row in others):  # null-data has kind 0
+        rows, others = [row for row in rows if row[1]], None
+    if not rows:
         return Fault(Layer.LAYOUT, "the push lists no objects", start)
-    return Listing(name, sent)
+    return Listing(name, rows, others=others)
 
 
 def _object(
@@ -152,9 +176,10 @@ def _scale(name: bytes, tag: int, measure: bytes) -> Scale | str:
 
 
 # All objects of the meters' data model in all forms in which they may come, without their values:
-# tags that fit, number of elements, name, scaler, unit. `_object` says the same of them, slowly.
-_KNOWN: Mapping[bytes, tuple[Collection[int], int, Obis, int, str | None]] = {
-    head + bytes(obis) + measure: (MEASURED, _elements(head + bytes(obis), measure), *scale)
+# number of elements, name, scaler, unit. Those with a measure are numbers, the others strings;
+# `_object` says the same of them, slowly, and also reads null-data.
+_KNOWN: Mapping[bytes, tuple[int, Obis, int, str | None]] = {
+    head + bytes(obis) + measure: (_elements(head + bytes(obis), measure), *scale)
     for obis, unit in EXPECTED_UNITS.items()
     for scaler in range(-MAX_SCALER, MAX_SCALER + 1)
     for code in UNITS
@@ -163,7 +188,7 @@ _KNOWN: Mapping[bytes, tuple[Collection[int], int, Obis, int, str | None]] = {
     for scale in [(obis, scaler, unit)]
     for head in (OBIS_HEAD, TRIPLE)
 } | {
-    head + bytes(obis): (axdr.STRINGS, _elements(head + bytes(obis), b""), obis, 0, None)
+    head + bytes(obis): (_elements(head + bytes(obis), b""), obis, 0, None)
     for obis in NAMED_TEXTS
     for head in (OBIS_HEAD, PAIR)
 }

@@ -49,16 +49,17 @@ def header(plaintext: bytes) -> Header | Fault:
     """
     if not plaintext or plaintext[0] != DATA_NOTIFICATION:
         return _noise("does not start with 0x0f (DataNotification)", 0)
-    prefix = plaintext[HEADER_BYTES : HEADER_BYTES + 2]
-    if prefix[:1] == b"\x0c":
-        time_start, body_start = HEADER_BYTES + 1, HEADER_BYTES + 1 + DATE_TIME_BYTES
-    elif prefix == b"\x09\x0c":
-        time_start, body_start = HEADER_BYTES + 2, HEADER_BYTES + 2 + DATE_TIME_BYTES
-    elif prefix[:1] == b"\x00":
+    if plaintext.startswith(b"\x0c", HEADER_BYTES):
+        time_start = HEADER_BYTES + 1
+        body_start = time_start + DATE_TIME_BYTES
+    elif plaintext.startswith(b"\x09\x0c", HEADER_BYTES):
+        time_start = HEADER_BYTES + 2
+        body_start = time_start + DATE_TIME_BYTES
+    elif plaintext.startswith(b"\x00", HEADER_BYTES):
         time_start, body_start = 0, HEADER_BYTES + 1
     else:
         return _noise("carries no date-time in its header", min(HEADER_BYTES, len(plaintext)))
-    if plaintext[body_start : body_start + 1] not in (b"\x01", b"\x02"):
+    if not plaintext.startswith((b"\x02", b"\x01"), body_start):
         return _noise("carries neither an array nor a structure", min(body_start, len(plaintext)))
     if not time_start:
         return Header(None, None, body_start)

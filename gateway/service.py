@@ -3,14 +3,13 @@
 import asyncio
 import errno
 import logging
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.config import Config, ListenerConfig, MeterConfig, Transport, UnitConfig
-from gateway.endpoint import show_endpoint
+from gateway.endpoint import show_endpoint, why_not_bound
 from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.located import ConfigError
 from gateway.meter import Heard, Held, Meter, News
@@ -85,7 +84,9 @@ class Service:
                 # asyncio of Python 3.12 and later loses the errno of a missing address.
                 if problem.errno not in (errno.EADDRNOTAVAIL, None):
                     self._close()
-                    raise ConfigError(f"{config.where}: {_why_not(config, problem)}") from None
+                    is_udp = config.transport is Transport.UDP
+                    why = why_not_bound(config.host, config.port, problem, is_udp=is_udp)
+                    raise ConfigError(f"{config.where}: {why}") from None
                 self._absent.append((config, listener))
                 bound.append(Bound(config, None))
         return bound
@@ -221,6 +222,7 @@ class _Watched:
             self._source,
             self._take,
             lambda text: log.warning("%s: %s", name, text),
+            self.meter.begin_anew,
         )
         self.meter.finish()
         log.warning("%s: %s has ended", name, self._source.describe())
@@ -309,19 +311,3 @@ async def _listen_later(config: ListenerConfig, listener: Endpoint) -> None:
             continue
         log.warning("listening on %s now", show_endpoint(host, port))
         return
-
-
-def _why_not(config: ListenerConfig, problem: OSError) -> str:
-    """Return why a listener cannot be opened, and what to do."""
-    where = show_endpoint(config.host, config.port)
-    if problem.errno == errno.EADDRINUSE:
-        kind = "-lunp" if config.transport is Transport.UDP else "-ltnp"
-        return f"{where} is in use by another program: ss {kind} 'sport = :{config.port}'"
-    if problem.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"{where} needs the right to use ports below 1024: choose 5020, or "
-            "sudo sysctl net.ipv4.ip_unprivileged_port_start=502"
-        )
-    if isinstance(problem, socket.gaierror):
-        return f"{config.host!r} is no name or address of this machine: hostname -I lists them"
-    return f"{where} cannot be opened: {problem.strerror or problem}"

@@ -49,7 +49,9 @@ class Source(Protocol):
 async def keep_running(source: Source, deliver: Deliver, say: Callable[[str], None]) -> None:
     """Run `source` again whenever it breaks, with growing pauses; return when it ends.
 
-    That it is open, and each cause why it is not, is said once, until bytes have come.
+    While it shows from outside what is missing, as of a device that is not plugged in, the pauses
+    stay short: it may be back any moment, and looking costs little. That it is open, and each
+    cause why it is not, is said once, until bytes have come.
     """
     pause_s = FIRST_RETRY_S
     causes: set[str] = set()
@@ -77,5 +79,7 @@ async def keep_running(source: Source, deliver: Deliver, say: Callable[[str], No
                 say(f"{problem}; trying again")
         else:
             return
+        if source.trouble():
+            pause_s = FIRST_RETRY_S
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_RETRY_S)

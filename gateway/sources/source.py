@@ -55,8 +55,10 @@ async def keep_running(
 ) -> None:
     """Run `source` again whenever it breaks, with growing pauses; return when it ends.
 
-    That it is open, and each cause why it is not, is said once, until bytes have come.
-    `begin_anew` is called before bytes that do not go on from those before.
+    While it shows from outside what is missing, as of a device that is not plugged in, the pauses
+    stay short: it may be back any moment, and looking costs little. That it is open, and each
+    cause why it is not, is said once, until bytes have come. `begin_anew` is called before bytes
+    that do not go on from those before.
     """
     pause_s = FIRST_RETRY_S
     causes: set[str] = set()
@@ -85,5 +87,7 @@ async def keep_running(
                 say(f"{problem}; trying again")
         else:
             return
+        if source.trouble():
+            pause_s = FIRST_RETRY_S
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_RETRY_S)

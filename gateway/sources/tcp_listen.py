@@ -11,7 +11,7 @@ from gateway.sources.address import Network, SourceAddress
 from gateway.sources.network import SILENCE_S, Remarks, bound, hear, may_send, plain_address
 from gateway.sources.source import Deliver, Opened, SourceError
 
-WAITING = 8  # connections that the system keeps until they are looked at
+WAITING = 64  # connections that the system keeps until they are looked at
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class UdpSource:
 async def _next_datagram(endpoint: socket.socket) -> tuple[bytes, str]:
     """Wait for a datagram; return it and the address of who sent it.
 
-    Not `loop.sock_recvfrom`, which uvloop (0.22) has not.
+    Not `loop.sock_recvfrom`, which uvloop (0.23) has not.
     """
     loop = asyncio.get_running_loop()
     while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import socket
 from contextlib import suppress
 
@@ -198,7 +199,9 @@ def test_a_port_that_is_taken_is_said_and_opened_later() -> None:
 def test_a_host_that_is_not_this_machine_is_said() -> None:
     async def scenario() -> None:
         async with hearing(source("tcp-listen://192.0.2.1:2400")) as ear:
-            await ear.until_said("192.0.2.1:2400 cannot be opened: Cannot assign requested address")
+            await ear.until_said(
+                "192.0.2.1 is no address of this machine now: hostname -I lists them"
+            )
 
     run(scenario())
 
@@ -220,6 +223,29 @@ def test_adapters_that_dial_in_and_out_again_are_not_kept() -> None:
     run(scenario())
 
 
+def test_a_want_of_file_descriptors_is_said_and_passes() -> None:
+    port = free_port()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def scenario() -> None:
+        async with hearing(source(f"tcp-listen://127.0.0.1:{port}")) as ear:
+            await ear.until_said("is open")
+            adapter = socket.socket()
+            adapter.setblocking(False)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (adapter.fileno(), limits[1]))
+            try:
+                with adapter:
+                    await asyncio.get_running_loop().sock_connect(adapter, ("127.0.0.1", port))
+                    await ear.until_said(f"nobody can dial in on 127.0.0.1:{port}: Too many open")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            with await dial(port) as adapter:
+                await send(adapter, simulated().push())
+                await ear.until(lambda ear: ear.counters)
+
+    run(scenario())
+
+
 def test_stopping_closes_port_and_connection() -> None:
     port = free_port()
 
@@ -232,6 +258,27 @@ def test_stopping_closes_port_and_connection() -> None:
             assert await is_closed(adapter)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port)).close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+def test_it_stops_whatever_is_going_on(turns: int) -> None:
+    port = free_port()
+
+    async def scenario() -> None:
+        adapters = []
+        async with hearing(source(f"tcp-listen://127.0.0.1:{port}")) as ear:
+            await ear.until_said("is open")
+            for _ in range(4):
+                adapters.append(socket.socket())
+                adapters[-1].setblocking(False)
+                await asyncio.get_running_loop().sock_connect(adapters[-1], ("127.0.0.1", port))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        for adapter in adapters:
+            with adapter:
+                assert await is_closed(adapter)
 
     run(scenario())
 

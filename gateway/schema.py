@@ -301,14 +301,14 @@ def _named(schema: Schema) -> Schema:
 
 def _meter() -> Schema:
     examples = ", ".join(KINDS.values())
-    kinds = "|".join(KINDS)
+    kinds = "|".join(f"{kind}://" if "://" in KINDS[kind] else f"{kind}:" for kind in KINDS)
     key = {"type": ["string", "integer"], "minLength": 1}
     phases = [phase.upper() for phase in PHASES]
     words = {
         "source": _said(
             _any(
                 _one_of(f"simulator:{model}" for model in MODELS),
-                {"type": "string", "pattern": f"^({kinds}):."},
+                {"type": "string", "pattern": f"^({kinds})."},
             ),
             f"where its telegrams come from: {examples}",
         ),

@@ -18,9 +18,11 @@ from gateway.registers import Stale, Table
 from gateway.snapshot import Adjustment, Snapshot
 from gateway.snapshot.adjust import Linear
 from gateway.snapshot.snapshot import Values
+from gateway.sources.mqtt import MqttSource
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import SerialSource
 from gateway.sources.simulated import SimulatorSource
+from gateway.sources.tcp import TcpSource
 from gateway.state import default_path
 from gateway.telegram import Key
 from gateway.telegram.layouts import LAYOUTS
@@ -148,6 +150,8 @@ def test_the_smallest_config_has_these_defaults(house: House) -> None:
     [
         ("serial:/dev/ttyUSB0", SerialSource("/dev/ttyUSB0")),
         ("serial:/dev/x?baud=9600&parity=none", SerialSource("/dev/x", 9600, "none")),
+        ("tcp://192.168.1.20:2400", TcpSource("192.168.1.20", 2400)),
+        ("mqtt://broker/meter/raw", MqttSource("broker", 1883, "meter/raw")),
         ("recording:/tmp/meter.bin", RecordingSource(Path("/tmp/meter.bin"))),
         ("simulator:honeywell?seed=1", SimulatorSource("honeywell", KEY, None, 5.0, 1)),
     ],
@@ -160,6 +164,22 @@ def test_each_kind_of_source_is_configured(house: House, source: str, expected: 
 def test_a_recording_is_looked_for_where_the_config_stands(house: House) -> None:
     text = with_key(HEX).replace("simulator:kaifa-ma309m", "recording:meter.bin")
     assert house.read(text).meters["house"].source == RecordingSource(house.folder / "meter.bin")
+
+
+def test_a_password_file_is_looked_for_where_the_config_stands(house: House) -> None:
+    house.key_file(b"geheim\n", name="mqtt.password")
+    broker = "mqtt://broker/t?user=u&password=file:mqtt.password"
+    text = with_key(HEX).replace("simulator:kaifa-ma309m", broker)
+    expected = MqttSource("broker", 1883, "t", user="u", password="geheim")
+    assert house.read(text).meters["house"].source == expected
+
+
+def test_a_password_file_that_others_can_read_is_refused(house: House) -> None:
+    path = house.key_file(b"geheim\n", 0o644, name="mqtt.password")
+    broker = "mqtt://broker/t?user=u&password=file:mqtt.password"
+    assert house.refusal(with_key(HEX).replace("simulator:kaifa-ma309m", broker)) == (
+        f"3:13: password: password file {path} can be read by others: chmod 600 {path}"
+    )
 
 
 def test_an_auth_key_reaches_the_simulator(house: House) -> None:
@@ -662,7 +682,17 @@ MISTAKES = {
     "no kind of source": (
         changed("simulator:kaifa-ma309m", "/dev/ttyUSB0"),
         "3:13: unknown source '/dev/ttyUSB0'; a source looks like serial:/dev/ttyUSB0, "
+        "tcp://192.168.1.20:2400, tcp-listen://0.0.0.0:2400, udp://0.0.0.0:2400, "
+        "mqtt://192.168.1.10/meter/raw, mqtts://broker.example/meter/raw, "
         "recording:meter.bin, simulator:kaifa-ma309m",
+    ),
+    "a password in the config": (
+        changed("simulator:kaifa-ma309m", f"mqtt://b/t?user=u&password=geheim\n    key: {HEX}"),
+        "3:13: password: a password stands in a file or a variable: file:PATH or env:NAME",
+    ),
+    "a port that is none": (
+        changed("simulator:kaifa-ma309m", f"tcp://meter:24000x\n    key: {HEX}"),
+        "3:13: 'meter:24000x' is no host:port; one looks like tcp://192.168.1.20:2400",
     ),
     "an unknown model": (
         changed("kaifa-ma309m", "kaifa-309m"),

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from gateway.config import Config, ListenerConfig, MeterConfig, Transport, UnitConfig
 from gateway.endpoint import show_endpoint
@@ -20,6 +21,7 @@ from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
 from gateway.modbus.tls import TlsListener
 from gateway.modbus.udp import UdpListener
 from gateway.modbus.unit import Unit
+from gateway.recording import Began, Recorder, RecordingFile
 from gateway.registers import UNSAFE
 from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
@@ -98,6 +100,8 @@ class Service:
         finally:
             self._close()
             self._remember()
+            for each in self._watched:
+                each.close()
 
     def clients(self) -> list[tuple[ListenerConfig, list[Asking]]]:
         """Return who asks what, by listener; on a serial line clients cannot be told apart."""
@@ -204,6 +208,7 @@ class _Watched:
         self._tell = hear
         self._exceptions = exceptions
         self._health = Health(began, max(SILENT_S, config.hold_s))
+        self._recorder = _recorder(config, began)
         self._diagnosis: Diagnosis | None = None
         self._came = asyncio.Event()
         self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
@@ -225,8 +230,15 @@ class _Watched:
         self.meter.finish()
         log.warning("%s: %s has ended", name, self._source.describe())
 
+    def close(self) -> None:
+        """Write down what is recorded and not written yet."""
+        if self._recorder:
+            self._recorder.close()
+
     def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
         now = time.monotonic()
+        if self._recorder:
+            self._recorder.take(chunk, damaged, now)
         self._health.bytes_came(chunk, len(damaged), now)
         self.meter.take(chunk, now, damaged)
         self._diagnose(now)
@@ -284,6 +296,14 @@ class _Watched:
         text = f"{fault.layer} fault at byte {fault.offset}: {fault.reason}"
         since = f" ({more} more since the last one that was shown)" if more else ""
         log.warning("%s: %s%s", self.meter.name, text, since)
+
+
+def _recorder(config: MeterConfig, began: float) -> Recorder | None:
+    if config.record is None:
+        return None
+    heading = Began(datetime.now().astimezone(), config.source.describe())
+    file = RecordingFile(config.record.file, heading, config.record.max_bytes, config.record.rotate)
+    return Recorder(file, began, lambda text: log.warning("%s: %s", config.name, text))
 
 
 def _exceptions(config: Config, meter: MeterConfig) -> str:

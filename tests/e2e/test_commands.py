@@ -34,7 +34,9 @@ LENGTHS = {
     "lg-e450-gbt": 332,
     "lg-e570": 634,
 }
-COMMANDS = ("run", "check", "decode", "explain", "maps", "read", "simulate", "tls")
+COMMANDS = (
+    "run", "check", "decode", "explain", "maps", "read", "record", "anonymise", "simulate", "tls",
+)  # fmt: skip
 SHIPPED_CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 

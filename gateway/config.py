@@ -21,6 +21,7 @@ from gateway.limits import (
     parse_size,
 )
 from gateway.located import ConfigError, Located, load, nearest
+from gateway.recording import Began, RecordingFile
 from gateway.recording.file import DEFAULT_MAX_BYTES, MAX_ROTATE, MIN_MAX_BYTES
 from gateway.registers import UNSAFE, Given, RegisterMap, Stale, rated_power_w
 from gateway.registers.register import MAX_ADDRESS
@@ -97,6 +98,10 @@ class RecordConfig:
     file: Path
     max_bytes: int = DEFAULT_MAX_BYTES
     rotate: int = 0
+
+    def recording(self, began: Began) -> RecordingFile:
+        """Return the file for a run of a recorder; nothing is opened yet."""
+        return RecordingFile(self.file, began, self.max_bytes, self.rotate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
 from gateway.modbus.tls import TlsListener
 from gateway.modbus.udp import UdpListener
 from gateway.modbus.unit import Unit
-from gateway.recording import Began, Recorder, RecordingFile
+from gateway.recording import Began, Recorder
 from gateway.registers import UNSAFE
 from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
@@ -301,8 +301,7 @@ class _Watched:
 def _recorder(config: MeterConfig, began: float) -> Recorder | None:
     if config.record is None:
         return None
-    heading = Began(datetime.now().astimezone(), config.source.describe())
-    file = RecordingFile(config.record.file, heading, config.record.max_bytes, config.record.rotate)
+    file = config.record.recording(Began(datetime.now().astimezone(), config.source.describe()))
     return Recorder(file, began, lambda text: log.warning("%s: %s", config.name, text))
 
 

@@ -32,7 +32,7 @@ from gateway.telegram.segments import Assembler
 
 SHOW_EVERY_S = 1.0  # to somebody who watches
 SAY_EVERY = 60  # times as seldom into a log
-GATHER_S = 5.0  # as seldom the disk is written to
+GATHER_S = 2.0  # as seldom the file is written to
 
 
 def add_to(commands: Commands) -> None:

@@ -274,3 +274,12 @@ def test_a_recording_that_is_full_is_said_and_the_gateway_goes_on(
     assert running.message("a.rec is full (32.0 KiB): nothing more is recorded")
     running.telegram()
     assert (tmp_path / "a.rec").stat().st_size <= 32768
+
+
+def test_check_says_that_a_recording_cannot_be_written(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    source = "simulator:honeywell\n    record: {file: gone/a.rec}"
+    config.write_text(served(source, UNITS))
+    done = obisgate("check", str(config))
+    assert done.returncode == 1
+    assert f"meter house: {tmp_path}/gone/a.rec cannot be written" in done.stderr

@@ -103,3 +103,27 @@ def test_what_cannot_be_written_is_said_with_its_cause(tmp_path: Path) -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="cannot be written: Is a directory"):
         RecordingFile(tmp_path, BEGAN).append([])
+
+
+# --- what shows before anything is written --------------------------------------------------
+
+
+def test_a_good_place_is_no_trouble_and_stays_as_it_is(path: Path) -> None:
+    assert RecordingFile(path, BEGAN).trouble() is None
+    assert not path.exists()
+    RecordingFile(path, BEGAN).append([write(A)])
+    before = path.read_bytes()
+    assert RecordingFile(path, LATER).trouble() is None
+    assert path.read_bytes() == before
+
+
+def test_trouble_shows_before_anything_is_written(tmp_path: Path) -> None:
+    gone, mine = tmp_path / "gone" / "a.rec", tmp_path / "mine.txt"
+    expected = f"{gone} cannot be written: {gone.parent} is no folder"
+    assert RecordingFile(gone, BEGAN).trouble() == expected
+    mine.write_text("telegrams of mine")
+    expected = f"{mine} cannot be written: it is no recording of obisgate, and stays as it is"
+    assert RecordingFile(mine, BEGAN).trouble() == expected
+    assert RecordingFile(tmp_path, BEGAN).trouble() == (
+        f"{tmp_path} cannot be written: Is a directory"
+    )

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.anonymous import Anonymiser
 from gateway.simulator import MODELS, SIMULATED_AUTH_KEY, Push, SimulatedMeter
@@ -173,6 +175,33 @@ def test_a_damaged_telegram_is_left_out_and_the_next_is_found() -> None:
     assert counters == [push.invocation_counter for push in (pushes[0], pushes[2])]
     assert hider.telegrams == 2
     assert any("checksum" in fault.reason for fault in hider.left_out)
+
+
+@given(st.lists(st.tuples(st.integers(0, 375), st.integers(1, 255)), max_size=4))
+def test_whatever_the_line_does_only_whole_telegrams_of_nobody_come_out(
+    flips: list[tuple[int, int]],
+) -> None:
+    one = meter("kaifa-ma309m")
+    damaged = bytearray(one.push().telegram)
+    for place, mask in flips:
+        damaged[place] ^= mask
+    out = anonymous(bytes(damaged) + one.push().telegram)
+    assert decoded(out)
+    assert one.system_title[-3:] not in out
+
+
+@given(st.data())
+def test_whatever_a_meter_says_only_whole_telegrams_of_nobody_come_out(data: st.DataObject) -> None:
+    title = b"KFM\x10\x20\x12\x34\x56"
+    plaintext = bytearray(plaintexts(anonymous(meter("kaifa-ma309m").push().telegram)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(plaintext) - 1))
+        plaintext[place] = data.draw(st.integers(0, 255))
+    apdu = seal(bytes(plaintext), key=KEY.octets, system_title=title, invocation_counter=7)
+    hider = anonymiser(days=data.draw(st.integers(-40_000, 40_000)))
+    frames = hider.feed(b"".join(mbus_frames(apdu)), 0.0)
+    assert hider.telegrams + len(hider.left_out) == 1
+    assert len(decoded(b"".join(frame.octets for frame in frames))) == hider.telegrams
 
 
 def test_bytes_that_came_damaged_are_left_out() -> None:

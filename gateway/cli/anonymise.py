@@ -108,7 +108,10 @@ def _lines(anonymiser: Anonymiser, items: Iterable[Item], days: int) -> Iterator
     for item in items:
         if isinstance(item, Began):
             yield from _frames(anonymiser.finish())
-            yield begin(Began(item.moment + timedelta(days=days), SOURCE))
+            try:
+                yield begin(Began(item.moment + timedelta(days=days), SOURCE))
+            except OverflowError:
+                raise ConfigError(f"--days: {item.moment:%Y} cannot be moved so far") from None
         elif isinstance(item, Chunk):
             yield from _frames(anonymiser.feed(item.octets, item.at_ms / 1000, item.damaged))
     yield from _frames(anonymiser.finish())

@@ -111,6 +111,14 @@ def test_a_raw_capture_of_any_meter_becomes_one_of_nobody(
     assert one.system_title.hex().upper() not in {each["meter"] for each in found}
 
 
+def test_a_date_that_cannot_be_moved_is_said(recorded: Path, tmp_path: Path, key_file: str) -> None:
+    recorded.write_text(recorded.read_text().replace("began 2026", "began 0001"))
+    arguments = ("-o", str(tmp_path / "out.rec"), "--key-file", key_file, "--days", "-400")
+    done = obisgate("anonymise", str(recorded), *arguments)
+    assert done.returncode == 2
+    assert done.stderr == "obisgate: --days: 1 cannot be moved so far\n"
+
+
 def test_without_a_telegram_that_the_key_opens_nothing_is_written(
     recorded: Path, tmp_path: Path, published: Path
 ) -> None:

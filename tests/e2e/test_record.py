@@ -168,6 +168,20 @@ def test_a_rotated_recording_keeps_every_byte(tmp_path: Path) -> None:
     assert b"".join(map(octets_in, [*older, path])) == raw.read_bytes()
 
 
+def test_a_disk_that_is_full_ends_it_with_its_cause(
+    line: Line, meter: SimulatedMeter, tmp_path: Path, record: Callable[..., Recording]
+) -> None:
+    recording = record(f"serial:{line.device}?parity=none", "-o", str(tmp_path / "house.rec"))
+    recording.hears("is open")
+    # No file of this process may grow any more: as a full disk it refuses what is written.
+    resource.prlimit(recording.process.pid, resource.RLIMIT_FSIZE, (10, 10))
+    line.write(meter.push().telegram)
+    said = recording.process.communicate(timeout=PATIENCE_S)[1]
+    assert recording.process.returncode == 2
+    assert said.endswith("house.rec cannot be written: File too large\n")
+    assert "Traceback" not in said
+
+
 def test_a_port_that_is_not_there_is_said_and_nothing_was_heard(tmp_path: Path) -> None:
     path = tmp_path / "house.rec"
     done = obisgate("record", "serial:/dev/gone", "-o", str(path), "--for", "100ms")

@@ -56,7 +56,7 @@ def test_a_source_describes_itself_to_people(text: str, description: str) -> Non
         ("serial:/dev/x?bawd=1", "unknown option 'bawd', did you mean 'baud'?"),
         ("serial:/dev/x?baud=49", "baud is a whole number from 50 on, not '49'"),
         ("serial:/dev/x?parity=e", "parity is one of none, even, odd, not 'e'"),
-        ("recording:a.bin?parity=even", "unknown option 'parity'; known are baud"),
+        ("recording:a.bin?parity=even", "unknown option 'parity'; known are baud, speed"),
         ("recording:a.bin?baud=x", "baud is a whole number from 50 on, not 'x'"),
         ("simulator:kaifa-ma309", "unknown meter 'kaifa-ma309', did you mean 'kaifa-ma309m'?"),
         ("simulator:x", f"unknown meter 'x'; known are {', '.join(MODELS)}"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import SIMULATOR_KEY, Config, SerialLine, Transport, UnitConfig
+from gateway.config import SIMULATOR_KEY, Config, RecordConfig, SerialLine, Transport, UnitConfig
 from gateway.keys import read_key_file, read_key_variable
 from gateway.located import ConfigError
 from gateway.registers import Stale, Table
@@ -611,7 +611,7 @@ MISTAKES = {
     "a word that is like no other": (
         changed("source:", "xyz:"),
         "3:5: unknown word 'xyz'; known are source, key, auth_key, hold, connection, layout,"
-        " frequency, phases",
+        " frequency, phases, record",
     ),
     "a word twice": (
         changed("    units:", "    tcp: 5021\n    units:"),
@@ -1422,3 +1422,63 @@ def test_a_key_file_that_the_service_may_not_read_is_named(house: House) -> None
     path = house.key_file(HEX.encode(), 0o000)
     expected = f"4:10: key file {path} cannot be read: Permission denied"
     assert house.refusal(with_key("file:house.key")) == expected
+
+
+# --- recordings -----------------------------------------------------------------------------
+
+
+def with_record(written: str) -> str:
+    return changed("kaifa-ma309m\n", f"kaifa-ma309m\n    record: {written}\n")
+
+
+def test_a_recording_stands_beside_the_config_and_has_limits(house: House) -> None:
+    (meter,) = house.read(
+        with_record("{file: house.rec, max_size: 2MB, rotate: 3}")
+    ).meters.values()
+    assert meter.record == RecordConfig(house.folder / "house.rec", 2_000_000, 3)
+    (meter,) = house.read(with_record("{file: house.rec}")).meters.values()
+    assert meter.record == RecordConfig(house.folder / "house.rec", 10 << 20, 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{max_size: 1MB}", "4:13: 'file' is missing here"),
+        ("house.rec", "4:13: expected 'word: value' lines, found one value"),
+        ('{file: ""}', "4:20: no file is named"),
+        ("{file: .}", "4:20: . is a folder, not a file"),
+        ("{file: a.rec, size: 1MB}", "4:27: unknown word 'size', did you mean 'max_size'?"),
+        (
+            "{file: a.rec, max_size: 1MX}",
+            "4:37: '1MX' is no size; one looks like 32KiB or 1MiB",
+        ),
+        ("{file: a.rec, max_size: 5}", "4:37: a recording may grow to 32KiB at least"),
+        ("{file: a.rec, rotate: many}", "4:35: 'many' is no whole number"),
+        ("{file: a.rec, rotate: 1001}", "4:35: 1001 is not between 0 and 1000"),
+    ],
+)
+def test_what_is_wrong_with_a_recording_is_said_with_its_place(
+    house: House, written: str, expected: str
+) -> None:
+    assert house.refusal(with_record(written)) == expected
+
+
+def test_two_meters_never_share_a_recording(house: House) -> None:
+    text = """
+meters:
+  a: {source: simulator:honeywell, record: {file: a.rec}}
+  b: {source: simulator:honeywell, record: {file: ./a.rec}}
+listeners: []
+"""
+    expected = "4:51: ./a.rec is another meter's recording: one file a meter"
+    assert house.refusal(text) == expected
+
+
+def test_what_is_played_is_not_recorded_into_itself(house: House) -> None:
+    house.key_file(HEX.encode())
+    text = """
+meters:
+  a: {source: "recording:a.rec", key: file:house.key, record: {file: a.rec}}
+listeners: []
+"""
+    assert "a.rec is what is played" in house.refusal(text)

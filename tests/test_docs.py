@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway import certificates, map_library
+from gateway.cli.anonymise import TEST_KEYS
+from gateway.recording import Began, Chunk, parse
 from gateway.sources import SourceAddress, open_source
 from gateway.sources.address import KINDS
 from gateway.telegram import Key
@@ -45,6 +47,20 @@ def test_the_page_about_inverters_names_maps_that_there_are() -> None:
     text = (DOCS / "inverters.md").read_text(encoding="utf-8")
     names = set(re.findall(r"`([a-z]+[0-9a-z]*_[0-9a-z_]+)`", text)) - {"rtu_over_tcp"}
     assert names <= map_library.find(None).keys()
+
+
+def test_the_page_about_recordings_shows_one() -> None:
+    text = (DOCS / "recordings.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```\n(obisgate recording.*?)^```", text, re.DOTALL | re.MULTILINE)
+    began, *chunks = parse(shown.encode().splitlines())
+    assert isinstance(began, Began)
+    assert [chunk.damaged for chunk in chunks if isinstance(chunk, Chunk)] == [(), (1,), ()]
+
+
+def test_the_keys_of_an_anonymous_recording_are_those_that_are_published() -> None:
+    text = (DOCS / "recordings.md").read_text(encoding="utf-8")
+    for key in TEST_KEYS:
+        assert f"`{key.octets.hex().upper()}`" in text
 
 
 def test_links_lead_somewhere() -> None:

@@ -131,7 +131,7 @@ def test_a_source_describes_itself_to_people(text: str, description: str) -> Non
         ),
         ("mqtts://b/a?ca=no.crt", "ca: no.crt cannot be read: No such file or directory"),
         ("mqtts://b/a?ca=pyproject.toml", "ca: pyproject.toml is no certificate (PEM)"),
-        ("recording:a.bin?parity=even", "unknown option 'parity'; known are baud"),
+        ("recording:a.bin?parity=even", "unknown option 'parity'; known are baud, speed"),
         ("recording:a.bin?baud=x", "baud is a whole number from 50 on, not 'x'"),
         ("simulator:kaifa-ma309", "unknown meter 'kaifa-ma309', did you mean 'kaifa-ma309m'?"),
         ("simulator:x", f"unknown meter 'x'; known are {', '.join(MODELS)}"),

@@ -4,11 +4,10 @@ import asyncio
 import dataclasses
 import errno
 import logging
-import socket
 from collections.abc import Mapping, Sequence
 
 from gateway.config import ListenerConfig, Transport, UnitConfig
-from gateway.endpoint import show_endpoint
+from gateway.endpoint import show_endpoint, why_not_bound
 from gateway.located import ConfigError
 from gateway.modbus.clients import Asking
 from gateway.modbus.responder import Responder
@@ -65,9 +64,10 @@ class Bound:
         except OSError as problem:
             # asyncio of Python 3.12 and later loses the errno of a missing address.
             if problem.errno not in (errno.EADDRNOTAVAIL, None):
-                raise ConfigError(
-                    f"{self.config.where}: {_why_not(self.config, problem)}"
-                ) from None
+                at = self.config
+                is_udp = at.transport is Transport.UDP
+                why = why_not_bound(at.host, at.port, problem, is_udp=is_udp)
+                raise ConfigError(f"{at.where}: {why}") from None
             self._later = asyncio.create_task(self._open_later(self._endpoint))
 
     def load(self, config: ListenerConfig) -> Credentials | None:
@@ -216,19 +216,3 @@ def _asking_status(asking: Asking) -> dict[str, object]:
     if asking.connected_s is not None:
         shown["connected_s"] = round(asking.connected_s, 3)
     return shown
-
-
-def _why_not(config: ListenerConfig, problem: OSError) -> str:
-    """Return why a listener cannot be opened, and what to do."""
-    where = show_endpoint(config.host, config.port)
-    if problem.errno == errno.EADDRINUSE:
-        kind = "-lunp" if config.transport is Transport.UDP else "-ltnp"
-        return f"{where} is in use by another program: ss {kind} 'sport = :{config.port}'"
-    if problem.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"{where} needs the right to use ports below 1024: choose 5020, or "
-            "sudo sysctl net.ipv4.ip_unprivileged_port_start=502"
-        )
-    if isinstance(problem, socket.gaierror):
-        return f"{config.host!r} is no name or address of this machine: hostname -I lists them"
-    return f"{where} cannot be opened: {problem.strerror or problem}"

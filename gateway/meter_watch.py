@@ -117,7 +117,7 @@ class MeterWatch:
                 )
             await asyncio.sleep(DEFECT_PAUSE_S)
             judge = Judge(self.config.connection_a, self.meter.judge.last)
-            self.meter.begin_anew(self.config.decoder(self.layouts), judge)
+            self.meter.start_over(self.config.decoder(self.layouts), judge)
 
     async def _read(self) -> None:
         """Feed the meter from its source, for as long as that goes on."""
@@ -126,6 +126,7 @@ class MeterWatch:
             self._line,
             self._take,
             lambda text: log.warning("%s: %s", name, text),
+            self.meter.begin_anew,
         )
         self.meter.finish()
         log.warning("%s: %s has ended", name, self._line.describe())

@@ -399,7 +399,6 @@ def test_a_serial_line_and_a_datagram_port_get_other_units_too(
         f"  - serial: {line.device}\n    units: {{1: {PLAIN}}}\n"
     )
     running = start(text)
-    running.message("is open")
     ask_on(line.master, 1)
     with ModbusUdpClient("127.0.0.1", port=port) as client:
         assert client.read_holding_registers(0, count=2, device_id=1).registers

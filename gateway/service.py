@@ -15,6 +15,7 @@ from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.located import ConfigError
 from gateway.meter import Heard, Held, Meter, News
 from gateway.modbus.clients import Asking
+from gateway.modbus.knock import knock, rtu_question, tcp_question, tls_question
 from gateway.modbus.responder import Responder
 from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
 from gateway.modbus.tls import TlsListener
@@ -65,6 +66,7 @@ class Service:
         self._meters = {each.meter.name: each.meter for each in self._watched}
         self._listeners = [(each, self._listener(each)) for each in config.listeners]
         self._absent: list[tuple[ListenerConfig, Endpoint]] = []
+        self._work: list[asyncio.Task[None]] = []
         self._remembered: dict[str, Seen] = {}
         self._is_state_complained = False
 
@@ -94,7 +96,7 @@ class Service:
         """Read all meters until `stop` is set, then close everything."""
         try:
             with watched(asyncio.get_running_loop()):
-                await self._work(stop)
+                await self._run(stop)
         finally:
             self._close()
             self._remember()
@@ -108,12 +110,48 @@ class Service:
             if not isinstance(listener, SerialListener)
         ]
 
-    async def _work(self, stop: asyncio.Event) -> None:
+    def status(self) -> str:
+        """Return in words what is served now: "house live, 2 clients"."""
+        now = time.monotonic()
+        parts = [f"{name} {meter.freshness.state(now)}" for name, meter in self._meters.items()]
+        clients = 0
+        for config, listener in self._listeners:
+            if isinstance(listener, SerialListener):
+                continue
+            clients += listener.access.inside
+            if listener.address is None:
+                parts.append(f"waiting for the address {config.host}")
+        return ", ".join([*parts, f"{clients} client{'' if clients == 1 else 's'}"])
+
+    async def trouble(self, answer_s: float) -> str | None:
+        """Return what only a restart would mend; None: nothing.
+
+        Each task must live, and each listener answer a question of ours within `answer_s`. A line
+        cannot be asked from here. A silent meter, an absent device or address and a client that is
+        refused are no such trouble: what mends them is not a restart.
+        """
+        for task in self._work:
+            if task.done() and (task.cancelled() or task.exception()):
+                return f"{task.get_name()} has ended"
+        for config, listener in self._listeners:
+            if isinstance(listener, SerialListener):
+                if listener.has_ended:
+                    return f"nobody serves {config.host} any more"
+            elif listener.address:
+                silence = await _ask(config, listener, listener.address, answer_s)
+                if silence:
+                    return silence
+        return None
+
+    async def _run(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
-            work = [tasks.create_task(each.read()) for each in self._watched]
-            work += [tasks.create_task(each.watch()) for each in self._watched]
+            self._work = work = [
+                tasks.create_task(act(), name=f"{what} of meter {each.meter.name}")
+                for each in self._watched
+                for act, what in ((each.read, "the reading"), (each.watch, "the watch"))
+            ]
             work += [tasks.create_task(_listen_later(*each)) for each in self._absent]
-            work.append(tasks.create_task(self._remember_now_and_then()))
+            work.append(tasks.create_task(self._remember_now_and_then(), name="the state's keeper"))
             await stop.wait()
             for task in work:
                 task.cancel()
@@ -296,6 +334,25 @@ def _exceptions(config: Config, meter: MeterConfig) -> str:
         if unit.stale in UNSAFE or (unit.hold_s or 0) > meter.hold_s
     ]
     return f", but for {', '.join(names)}" if names else ""
+
+
+async def _ask(
+    config: ListenerConfig, listener: Endpoint, address: tuple[str, int], answer_s: float
+) -> str | None:
+    """Ask a listener as its clients do; return why there is no answer, None: there is one."""
+    kind = socket.SOCK_DGRAM if config.transport is Transport.UDP else socket.SOCK_STREAM
+    try:
+        return await knock(address, question(config), answer_s, listener.own, kind)
+    except OSError:
+        return None  # it cannot be asked now, which tells nothing
+
+
+def question(config: ListenerConfig) -> bytes:
+    """Return what a listener with a network address must answer."""
+    unit = next(iter(config.units), 1)
+    if config.transport is Transport.TLS:
+        return tls_question()
+    return (rtu_question if config.transport is Transport.RTU_OVER_TCP else tcp_question)(unit)
 
 
 async def _listen_later(config: ListenerConfig, listener: Endpoint) -> None:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ from gateway.endpoint import LOOPBACK, show_endpoint
 from gateway.meter import Meter
 from gateway.registers import Register, RegisterMap, Table
 from gateway.service import Bound, Service
+from gateway.systemd import Supervisor, keep_told
 from gateway.telegram import Telegram
 
 log = logging.getLogger("gateway")
@@ -81,7 +83,11 @@ async def _serve(config: Config, show: "_Text | _Json", stop: "_StopSignal") -> 
     show.start(config, bound)
     for warning in config.warnings:
         log.warning("%s", warning)
-    await service.run(stop.event())
+    stopping = stop.event()
+    async with asyncio.TaskGroup() as tasks:
+        if supervisor := Supervisor.named_in(os.environ):
+            tasks.create_task(keep_told(supervisor, service, stopping))
+        await service.run(stopping)
     show.stop()
 
 

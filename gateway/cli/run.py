@@ -21,7 +21,7 @@ from gateway.endpoint import LOOPBACK, show_endpoint
 from gateway.meter import Meter
 from gateway.registers import Register, RegisterMap, Table
 from gateway.service import Bound, Service
-from gateway.systemd import Supervisor, keep_told
+from gateway.systemd.notify import Supervisor, keep_told
 from gateway.telegram import Telegram
 
 log = logging.getLogger("gateway")

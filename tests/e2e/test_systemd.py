@@ -14,7 +14,7 @@ import pytest
 
 from gateway.config import Config
 from gateway.service import Service
-from gateway.systemd import Supervisor, keep_told
+from gateway.systemd.notify import Supervisor, keep_told
 
 from .conftest import PATIENCE_S, Client, Line, Running, served
 

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,7 +177,7 @@ class _Wanted:
 
     config: Config
     copied: str | None
-    credentials: Sequence[str]
+    credentials: Set[str]
     keys: Mapping[str, Path]
 
     def hints(self, user: str) -> Iterator[str]:
@@ -205,7 +205,7 @@ def _wanted(system: _System, given: Path | None) -> _Wanted:
 
 def _present(system: _System, file: Path) -> _Wanted:
     config = _read(file, system)
-    credentials = []
+    credentials = set()
     for _, _, written in _key_places(load(_text(file), str(file))):
         kind, _, name = written.text().partition(":")
         if kind != "credential":
@@ -213,7 +213,7 @@ def _present(system: _System, file: Path) -> _Wanted:
                 f"a service gets its keys from systemd: put this one into {CREDENTIALS_FOLDER}, "
                 "a file that only root can read, and write credential:FILE here"
             )
-        credentials.append(name)
+        credentials.add(name)
     return _Wanted(config, None, credentials, {})
 
 
@@ -224,12 +224,12 @@ def _taken_over(system: _System, file: Path) -> _Wanted:
     root = load(text, str(file))
     _refuse_what_stays(root)
     keys: dict[str, Path] = {}
-    credentials: list[str] = []
+    credentials: set[str] = set()
     changes: list[tuple[Located, str]] = []
     for meter, word, written in _key_places(root):
         kind, _, name = written.text().partition(":")
         if kind == "credential":
-            credentials.append(name)
+            credentials.add(name)
             continue
         if kind != "file":
             raise written.error("a service gets its keys from files: write file:house.key here")
@@ -243,7 +243,7 @@ def _taken_over(system: _System, file: Path) -> _Wanted:
         if target.exists() and read_key_file(target) != read_key_file(source):
             raise written.error(f"{target} is there already with another key: move it away")
         keys[wanted] = source
-        credentials.append(wanted)
+        credentials.add(wanted)
         changes.append((written, f"credential:{wanted}"))
     for written, replacement in sorted(changes, key=lambda each: -each[0].node.start_mark.index):
         text = (

@@ -5,7 +5,7 @@ to systemd 247 (Debian 11) and newer.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from pathlib import Path
 
 from gateway.config import Config, Transport
@@ -53,7 +53,7 @@ UMask=0077"""
 
 
 def render(
-    program: Path, config_file: Path, config: Config, user: str, credentials: Collection[str]
+    program: Path, config_file: Path, config: Config, user: str, credentials: Set[str]
 ) -> str:
     """Return the unit's text; `credentials` are names of keys in CREDENTIALS_FOLDER."""
     devices = serial_devices(config)
@@ -93,10 +93,7 @@ def render(
         "StateDirectoryMode=0700",
         "RuntimeDirectory=obisgate",
         "RuntimeDirectoryMode=0700",
-        *(
-            f"LoadCredential={name}:{CREDENTIALS_FOLDER / name}"
-            for name in sorted(set(credentials))
-        ),
+        *(f"LoadCredential={each}:{CREDENTIALS_FOLDER / each}" for each in sorted(credentials)),
         f"MemoryMax={BASE_MIB + connections // CONNECTIONS_A_MIB}M",
         f"LimitNOFILE={connections + OWN_DESCRIPTORS}",
         f"CapabilityBoundingSet={capability}",

@@ -69,11 +69,12 @@ class Health:
     """What has come since the last good telegram; bounded, however long that is ago.
 
     Feed it in the order of the wire: `bytes_came`, then `heard` for whatever the decoder makes of
-    those bytes. `began` is when listening began; `silent_s` is how long a meter may be silent.
+    those bytes. `began` is when listening began; `silent_s`, how long a meter may be silent, may
+    change.
     """
 
     def __init__(self, began: float, silent_s: float = SILENT_S) -> None:
-        self._silent_s = silent_s
+        self.silent_s = silent_s
         self._last_byte = began
         self._has_come = False  # a byte, ever
         self._was_good = False  # a telegram, ever
@@ -111,11 +112,11 @@ class Health:
         has been a good one.
         """
         silent_s = now - self._last_byte
-        if silent_s >= self._silent_s and not is_over:
+        if silent_s >= self.silent_s and not is_over:
             return self._silence()
         needed = 1 if is_over and not self._was_good else NEEDED
         line = self._line.trouble(
-            is_late=self._line.lasts_s(now) >= self._silent_s,
+            is_late=self._line.lasts_s(now) >= self.silent_s,
             needed=NEEDED if self._counts else needed,
             is_quiet=is_over or silent_s > BURST_GAP_S,
         )
@@ -129,12 +130,12 @@ class Health:
     def _silence(self) -> Diagnosis:
         if self._has_come:
             text = (
-                f"no byte has come for {self._silent_s:g} s, though some came before: check the "
+                f"no byte has come for {self.silent_s:g} s, though some came before: check the "
                 "cable from the meter to the adapter"
             )
         else:
             text = (
-                f"no byte came in {self._silent_s:g} s: is the customer interface enabled in the "
+                f"no byte came in {self.silent_s:g} s: is the customer interface enabled in the "
                 "operator's portal, and the adapter an M-Bus slave (not a master) on pins 3 and 4 "
                 "of the RJ12 socket?"
             )

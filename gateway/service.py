@@ -1,72 +1,46 @@
-"""Wires the parts: sources to meters, meters to units, units to listeners. Start, run, stop."""
+"""Wires the parts: sources to meters, meters to units, units to listeners. Start, reload, stop."""
 
 import asyncio
-import errno
 import logging
-import socket
+import os
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from gateway.config import Config, ListenerConfig, MeterConfig, Transport, UnitConfig
-from gateway.endpoint import show_endpoint
-from gateway.health import SILENT_S, Diagnosis, Health
+from gateway import __version__
+from gateway.changes import is_same_meter, listener_changes, meter_changes
+from gateway.config import Config, ListenerConfig, MeterConfig, UnitConfig
+from gateway.control import ControlSocket, Question, socket_path
+from gateway.listening import Bound, Units, open_all, place_of, units_of
 from gateway.located import ConfigError
-from gateway.meter import Heard, Held, Meter, News
-from gateway.modbus.clients import Asking
-from gateway.modbus.knock import knock, rtu_question, tcp_question, tls_question
-from gateway.modbus.responder import Responder
-from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
-from gateway.modbus.tls import TlsListener
-from gateway.modbus.udp import UdpListener
+from gateway.meter_watch import Hear, MeterWatch
 from gateway.modbus.unit import Unit
 from gateway.registers import UNSAFE
-from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
-from gateway.sources import keep_running
 from gateway.stalls import watched
 from gateway.state import StateFile
-from gateway.telegram import Fault, Layer, Layout, Telegram
 
 log = logging.getLogger(__name__)
 
-ADDRESS_RETRY_S = 5.0
 STATE_INTERVAL_S = 600.0
-FAULT_PAUSE_S = 10.0  # between two log lines about the same layer of the same meter
 
-Hear = Callable[[Meter, Telegram], None]
-Endpoint = Listener | UdpListener
-NETWORKED: Mapping[Transport, type[Listener]] = {
-    Transport.TCP: Listener,
-    Transport.RTU_OVER_TCP: RtuOverTcpListener,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A listener and the port it got; None while its address is not there, and on serial lines."""
-
-    config: ListenerConfig
-    port: int | None
+Watches = Mapping[str, MeterWatch]
 
 
 class Service:
     """The gateway of one config. `hear` is told of every good telegram."""
 
     def __init__(self, config: Config, hear: Hear) -> None:
+        self._config = config
+        self._hear = hear
+        self._began = time.monotonic()
         self._state = StateFile(config.state)
-        past, problem = self._state.read()
-        if problem:
-            log.warning("%s", problem)
-        self._watched = [
-            _Watched(each, config.layouts, past.get(name), hear, _exceptions(config, each))
-            for name, each in config.meters.items()
+        self._watches: Watches = self._watch(config, {})
+        self._bound: Sequence[Bound] = [
+            Bound(each, _units(each, self._watches)) for each in config.listeners
         ]
-        self._meters = {each.meter.name: each.meter for each in self._watched}
-        self._listeners = [(each, self._listener(each)) for each in config.listeners]
-        self._absent: list[tuple[ListenerConfig, Endpoint]] = []
-        self._work: list[asyncio.Task[None]] = []
+        self._control = ControlSocket(socket_path(Path(config.file)), self._answer)
+        self._reloading = asyncio.Lock()
         self._remembered: dict[str, Seen] = {}
         self._is_state_complained = False
 
@@ -75,86 +49,190 @@ class Service:
 
         An address that this machine does not have now may come: that listener opens later.
         """
-        bound = []
-        for config, listener in self._listeners:
-            if isinstance(listener, SerialListener):
-                await listener.start()
-                bound.append(Bound(config, None))
-                continue
-            try:
-                bound.append(Bound(config, (await listener.start())[1]))
-            except OSError as problem:
-                # asyncio of Python 3.12 and later loses the errno of a missing address.
-                if problem.errno not in (errno.EADDRNOTAVAIL, None):
-                    self._close()
-                    raise ConfigError(f"{config.where}: {_why_not(config, problem)}") from None
-                self._absent.append((config, listener))
-                bound.append(Bound(config, None))
-        return bound
+        try:
+            await self._open_control()
+            await open_all(self._bound)
+        except ConfigError:
+            self._control.close()
+            raise
+        return self._bound
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read all meters until `stop` is set, then close everything."""
+        remembering = asyncio.create_task(self._remember_now_and_then())
         try:
             with watched(asyncio.get_running_loop()):
-                await self._run(stop)
+                for each in self._watches.values():
+                    each.start()
+                await stop.wait()
         finally:
-            self._close()
+            remembering.cancel()
+            self._control.close()
+            for bound in self._bound:
+                bound.close()
+            for watch in self._watches.values():
+                await watch.stop()
             self._remember()
 
-    def clients(self) -> list[tuple[ListenerConfig, list[Asking]]]:
-        """Return who asks what, by listener; on a serial line clients cannot be told apart."""
-        now = time.monotonic()
-        return [
-            (config, listener.clients.seen(now))
-            for config, listener in self._listeners
-            if not isinstance(listener, SerialListener)
-        ]
+    async def reload(self) -> list[str]:
+        """Read the config anew, with all that it names, and apply it; return what has changed.
 
-    def status(self) -> str:
+        ConfigError: something in it is wrong or cannot be opened, and nothing has changed. What
+        stays the same goes on: meters with their values, listeners with their clients. Both ends
+        are logged.
+        """
+        async with self._reloading:
+            try:
+                changes = await self._apply(await asyncio.to_thread(Config.read, self._file))
+            except ConfigError as problem:
+                log.warning("not reloaded, the old config stays: %s", problem)
+                raise
+        log.info("%s reloaded: %s", self._config.file, "; ".join(changes) or "nothing changed")
+        return changes
+
+    def status(self) -> dict[str, object]:
+        """Return how the gateway, its meters and its listeners do, as plain values."""
+        now = time.monotonic()
+        return {
+            "version": __version__,
+            "config": str(self._file.resolve()),
+            "pid": os.getpid(),
+            "uptime_s": round(now - self._began, 3),
+            "meters": {name: watch.status(now) for name, watch in self._watches.items()},
+            "listeners": [bound.status(now) for bound in self._bound],
+        }
+
+    def summary(self) -> str:
         """Return in words what is served now: "house live, 2 clients"."""
         now = time.monotonic()
-        parts = [f"{name} {meter.freshness.state(now)}" for name, meter in self._meters.items()]
-        clients = 0
-        for config, listener in self._listeners:
-            if isinstance(listener, SerialListener):
-                continue
-            clients += listener.access.inside
-            if listener.address is None:
-                parts.append(f"waiting for the address {config.host}")
+        parts = [
+            f"{name} {watch.meter.freshness.state(now)}" for name, watch in self._watches.items()
+        ]
+        parts += [
+            f"waiting for the address {each.config.host}" for each in self._bound if each.is_absent
+        ]
+        clients = sum(each.connections for each in self._bound)
         return ", ".join([*parts, f"{clients} client{'' if clients == 1 else 's'}"])
 
     async def trouble(self, answer_s: float) -> str | None:
         """Return what only a restart would mend; None: nothing.
 
-        Each task must live, and each listener answer a question of ours within `answer_s`. A line
-        cannot be asked from here. A silent meter, an absent device or address and a client that is
-        refused are no such trouble: what mends them is not a restart.
+        Each meter must be read, and each listener answer a question of ours within `answer_s`. A
+        silent meter, an absent device or address and a client that is refused are no such trouble:
+        what mends them is not a restart.
         """
-        for task in self._work:
-            if task.done() and (task.cancelled() or task.exception()):
-                return f"{task.get_name()} has ended"
-        for config, listener in self._listeners:
-            if isinstance(listener, SerialListener):
-                if listener.has_ended:
-                    return f"nobody serves {config.host} any more"
-            elif listener.address:
-                silence = await _ask(config, listener, listener.address, answer_s)
-                if silence:
-                    return silence
+        for name, watch in self._watches.items():
+            if watch.has_died:
+                return f"meter {name} is not read any more"
+        for bound in self._bound:
+            if silence := await bound.ask(answer_s):
+                return silence
         return None
 
-    async def _run(self, stop: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            self._work = work = [
-                tasks.create_task(act(), name=f"{what} of meter {each.meter.name}")
-                for each in self._watched
-                for act, what in ((each.read, "the reading"), (each.watch, "the watch"))
-            ]
-            work += [tasks.create_task(_listen_later(*each)) for each in self._absent]
-            work.append(tasks.create_task(self._remember_now_and_then(), name="the state's keeper"))
-            await stop.wait()
-            for task in work:
-                task.cancel()
+    async def _apply(self, config: Config) -> list[str]:
+        """Change over from the present config: first all that may fail, then all at once."""
+        watches = self._watch(config, self._watches)
+        staying = _match(self._bound, config.listeners)
+        bound: list[Bound] = []
+        loaded = []
+        for number, listener in enumerate(config.listeners):
+            stays = staying.get(number)
+            bound.append(stays or Bound(listener, _units(listener, watches)))
+            loaded.append(stays.load(listener) if stays else None)
+        coming = [each for each in bound if each not in self._bound]
+        leaving = [each for each in self._bound if each not in bound]
+        await open_all([each for each in coming if each.config.line is None], leaving)
+
+        changes = self._meter_changes(config, watches)
+        changes += [f"listener {each.describe()}: removed" for each in leaving]
+        for each, listener, files in zip(bound, config.listeners, loaded, strict=True):
+            if each in coming:
+                changes.append(f"listener {each.describe()}: new")
+                continue
+            old = each.config
+            what = listener_changes(old, listener, units_of(old), units_of(listener))
+            changes += [f"listener {each.describe()}: {change}" for change in what]
+            each.change(listener, _units(listener, watches), files)
+        for name, watch in watches.items():
+            watch.change(config.meters[name], _unsafe(config, config.meters[name]))
+        warnings = [each for each in config.warnings if each not in self._config.warnings]
+        replaced = [each for each in self._watches.values() if each not in watches.values()]
+        self._config, self._watches, self._bound = config, watches, bound
+        if self._state.path != config.state:
+            self._state, self._remembered = StateFile(config.state), {}
+        for each in leaving:
+            each.close()
+        # A port is free only when the one who had it has let go.
+        for watch in replaced:
+            await watch.stop()
+        await open_all([each for each in coming if each.config.line is not None])
+        for watch in watches.values():
+            watch.start()
+        for warning in warnings:
+            log.warning("%s", warning)
+        return changes
+
+    def _watch(self, config: Config, present: Watches) -> Watches:
+        """Return who watches each meter: as now where the meter stays the same, else a new one."""
+        past: Mapping[str, Seen] | None = None
+        watches = {}
+        for name, meter in config.meters.items():
+            now = present.get(name)
+            if now and is_same_meter(now.config, meter) and now.layouts == config.layouts:
+                watches[name] = now
+                continue
+            if past is None:
+                past, problem = StateFile(config.state).read()
+                if problem:
+                    log.warning("%s", problem)
+            seen = (now and now.past) or past.get(name)
+            watches[name] = MeterWatch(
+                meter, config.layouts, seen, self._hear, _unsafe(config, meter)
+            )
+        return watches
+
+    def _meter_changes(self, config: Config, watches: Watches) -> list[str]:
+        changes = [f"meter {name}: removed" for name in self._watches if name not in watches]
+        for name, meter in config.meters.items():
+            if name not in self._watches:
+                changes.append(f"meter {name}: new")
+                continue
+            what = list(meter_changes(self._watches[name].config, meter))
+            if watches[name] is not self._watches[name] and not what:
+                what = ["new settings"]
+            changes += [f"meter {name}: {change}" for change in what]
+        return changes
+
+    @property
+    def _file(self) -> Path:
+        return Path(self._config.file)
+
+    async def _open_control(self) -> None:
+        try:
+            await self._control.open()
+        except OSError as problem:
+            # Nothing that a meter's values depend on.
+            log.warning(
+                "%s cannot be opened: %s; other commands cannot ask this gateway",
+                self._control.path,
+                problem.strerror or problem,
+            )
+
+    async def _answer(self, question: Question) -> Mapping[str, object]:
+        """Answer what comes over the control socket."""
+        match question["ask"]:
+            case "status":
+                return self.status()
+            case "reload":
+                own = str(self._file.resolve())
+                if question.get("config", own) != own:
+                    return {"error": f"this gateway runs with {own}"}
+                try:
+                    return {"reloaded": True, "changes": await self.reload()}
+                except ConfigError as problem:
+                    return {"error": str(problem)}
+            case other:
+                return {"error": f"unknown ask {other!r}; known are status and reload"}
 
     async def _remember_now_and_then(self) -> None:
         """Keep the state, rarely: an SD card wears out."""
@@ -164,7 +242,7 @@ class Service:
 
     def _remember(self) -> None:
         """Write down what the next run must know of the meters; say once if that cannot be."""
-        meters = {each.meter.name: past for each in self._watched if (past := each.past)}
+        meters = {each.meter.name: past for each in self._watches.values() if (past := each.past)}
         if not meters or meters == self._remembered:
             return
         try:
@@ -180,205 +258,45 @@ class Service:
         else:
             self._remembered = meters
 
-    def _listener(self, config: ListenerConfig) -> Endpoint | SerialListener:
-        units = {unit_id: self._unit(unit) for unit_id, unit in config.units.items()}
-        any_unit = self._unit(config.any_unit) if config.any_unit else None
-        responder = Responder(units, any_unit)
-        if config.line is not None:
-            line = config.line
-            return SerialListener(
-                config.host,
-                responder,
-                baud=line.baud,
-                parity=line.parity,
-                stop_bits=line.stop_bits,
-            )
-        if config.tls is not None:
-            return TlsListener(
-                config.host,
-                config.port,
-                responder,
-                config.allow,
-                files=config.tls.files,
-                roles=config.tls.roles,
-                limits=config.limits,
-            )
-        if config.transport is Transport.UDP:
-            return UdpListener(config.host, config.port, responder, config.allow)
-        return NETWORKED[config.transport](
-            config.host, config.port, responder, config.allow, config.limits
-        )
 
-    def _unit(self, config: UnitConfig) -> Unit:
-        return Unit(
-            config.register_map,
-            self._meters[config.meter],
-            config.adjustment,
-            hold_s=config.hold_s,
-            stale=config.stale,
-        )
+def _match(bound: Sequence[Bound], listeners: Sequence[ListenerConfig]) -> dict[int, Bound]:
+    """Return which listeners stay, by their number in the new config.
 
-    def _close(self) -> None:
-        for _, listener in self._listeners:
-            listener.stop()
+    Several may have port 0 at one host: they stay in their order.
+    """
+    left = list(bound)
+    staying = {}
+    for number, listener in enumerate(listeners):
+        same = [each for each in left if place_of(each.config) == place_of(listener)]
+        if same:
+            staying[number] = same[0]
+            left.remove(same[0])
+    return staying
 
 
-class _Watched:
-    """A meter with its source: reads it, and says what goes wrong with it."""
-
-    def __init__(
-        self,
-        config: MeterConfig,
-        layouts: Sequence[Layout],
-        past: Seen | None,
-        hear: Hear,
-        exceptions: str,
-    ) -> None:
-        self._source = config.source
-        decoder = config.decoder(layouts)
-        judge = Judge(config.connection_a, past if self._source.is_lasting else None)
-        began = time.monotonic()
-        self.meter = Meter(config.name, decoder, judge, config.hold_s, self._hear, began)
-        self._tell = hear
-        self._exceptions = exceptions
-        self._health = Health(began, max(SILENT_S, config.hold_s))
-        self._diagnosis: Diagnosis | None = None
-        self._came = asyncio.Event()
-        self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
-        self._unsaid: Counter[Layer] = Counter()
-
-    @property
-    def past(self) -> Seen | None:
-        """Return what the next run must know; None of what is no lasting meter."""
-        return self.meter.judge.last if self._source.is_lasting else None
-
-    async def read(self) -> None:
-        """Feed the meter from its source, for as long as that goes on."""
-        name = self.meter.name
-        await keep_running(
-            self._source,
-            self._take,
-            lambda text: log.warning("%s: %s", name, text),
-        )
-        self.meter.finish()
-        log.warning("%s: %s has ended", name, self._source.describe())
-
-    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
-        now = time.monotonic()
-        self._health.bytes_came(chunk, len(damaged), now)
-        self.meter.take(chunk, now, damaged)
-        self._diagnose(now)
-
-    def _diagnose(self, now: float) -> None:
-        """Say what is wrong between the line and the values, once as long as it stays the same."""
-        diagnosis = self._health.diagnosis(now)
-        if diagnosis and diagnosis != self._diagnosis:
-            log.warning("%s: %s", self.meter.name, diagnosis.text)
-        self._diagnosis = diagnosis
-
-    async def watch(self) -> None:
-        """Say once when the meter falls silent, and once when it is back."""
-        freshness = self.meter.freshness
-        started = time.monotonic()
-        while True:
-            last = started if freshness.received is None else freshness.received
-            left_s = last + freshness.hold_s - time.monotonic()
-            if left_s >= 0:
-                await asyncio.sleep(left_s + 0.01)
-                continue
-            log.warning(
-                "%s: no good telegram for %g s; its values are not served until one comes%s",
-                self.meter.name,
-                freshness.hold_s,
-                self._exceptions,
-            )
-            self._diagnose(time.monotonic())
-            self._came.clear()
-            await self._came.wait()
-            log.warning("%s: telegrams come again", self.meter.name)
-
-    def _hear(self, item: Heard) -> None:
-        if isinstance(item, Telegram | Fault):
-            self._health.heard(item, time.monotonic())
-        if isinstance(item, Telegram):
-            self._came.set()
-            self._tell(self.meter, item)
-        elif isinstance(item, Held):
-            # The line and the key are good; what the telegram says is not yet believed.
-            self._health.heard(item.telegram, time.monotonic())
-        elif isinstance(item, News):
-            log.warning("%s: %s", self.meter.name, item.text)
-        else:
-            self._say(item)
-
-    def _say(self, fault: Fault) -> None:
-        """Log a fault, unless one of its layer was logged just before: noise comes in floods."""
-        now = time.monotonic()
-        if now - self._said.get(fault.layer, -FAULT_PAUSE_S) < FAULT_PAUSE_S:
-            self._unsaid[fault.layer] += 1
-            return
-        more = self._unsaid.pop(fault.layer, 0)
-        self._said[fault.layer] = now
-        text = f"{fault.layer} fault at byte {fault.offset}: {fault.reason}"
-        since = f" ({more} more since the last one that was shown)" if more else ""
-        log.warning("%s: %s%s", self.meter.name, text, since)
+def _units(listener: ListenerConfig, watches: Watches) -> Units:
+    """Return the units that a listener serves."""
+    units = {unit_id: _unit(unit, watches) for unit_id, unit in listener.units.items()}
+    return units, _unit(listener.any_unit, watches) if listener.any_unit else None
 
 
-def _exceptions(config: Config, meter: MeterConfig) -> str:
+def _unit(config: UnitConfig, watches: Watches) -> Unit:
+    return Unit(
+        config.register_map,
+        watches[config.meter].meter,
+        config.adjustment,
+        hold_s=config.hold_s,
+        stale=config.stale,
+    )
+
+
+def _unsafe(config: Config, meter: MeterConfig) -> str:
     """Return which units go on serving a meter's values when it is stale, as a part of a line."""
     names = [
         f"{listener.where} unit {unit_id}"
         for listener in config.listeners
-        for unit_id, unit in ({"any": listener.any_unit} | dict(listener.units)).items()
-        if unit is not None and unit.meter == meter.name
+        for unit_id, unit in units_of(listener).items()
+        if unit.meter == meter.name
         if unit.stale in UNSAFE or (unit.hold_s or 0) > meter.hold_s
     ]
     return f", but for {', '.join(names)}" if names else ""
-
-
-async def _ask(
-    config: ListenerConfig, listener: Endpoint, address: tuple[str, int], answer_s: float
-) -> str | None:
-    """Ask a listener as its clients do; return why there is no answer, None: there is one."""
-    kind = socket.SOCK_DGRAM if config.transport is Transport.UDP else socket.SOCK_STREAM
-    try:
-        return await knock(address, question(config), answer_s, listener.own, kind)
-    except OSError:
-        return None  # it cannot be asked now, which tells nothing
-
-
-def question(config: ListenerConfig) -> bytes:
-    """Return what a listener with a network address must answer."""
-    unit = next(iter(config.units), 1)
-    if config.transport is Transport.TLS:
-        return tls_question()
-    return (rtu_question if config.transport is Transport.RTU_OVER_TCP else tcp_question)(unit)
-
-
-async def _listen_later(config: ListenerConfig, listener: Endpoint) -> None:
-    """Open a listener as soon as its address is there."""
-    log.warning("%s is no address of this machine now; trying again", config.host)
-    while True:
-        await asyncio.sleep(ADDRESS_RETRY_S)
-        try:
-            host, port = await listener.start()
-        except OSError:
-            continue
-        log.warning("listening on %s now", show_endpoint(host, port))
-        return
-
-
-def _why_not(config: ListenerConfig, problem: OSError) -> str:
-    """Return why a listener cannot be opened, and what to do."""
-    where = show_endpoint(config.host, config.port)
-    if problem.errno == errno.EADDRINUSE:
-        kind = "-lunp" if config.transport is Transport.UDP else "-ltnp"
-        return f"{where} is in use by another program: ss {kind} 'sport = :{config.port}'"
-    if problem.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"{where} needs the right to use ports below 1024: choose 5020, or "
-            "sudo sysctl net.ipv4.ip_unprivileged_port_start=502"
-        )
-    if isinstance(problem, socket.gaierror):
-        return f"{config.host!r} is no name or address of this machine: hostname -I lists them"
-    return f"{where} cannot be opened: {problem.strerror or problem}"

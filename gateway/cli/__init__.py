@@ -38,7 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C while the libraries load ends as quietly as later.
     from gateway import __version__
-    from gateway.cli import check, decode, explain, maps, read, run, service, simulate, tls
+    from gateway.cli import (
+        check,
+        decode,
+        explain,
+        maps,
+        read,
+        record,
+        reload,
+        run,
+        service,
+        simulate,
+        tls,
+    )  # fmt: skip
     from gateway.located import ConfigError, hide_keys
 
     class Parser(argparse.ArgumentParser):
@@ -54,7 +66,9 @@ def _run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"obisgate {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, check, decode, explain, maps, read, simulate, tls, service):
+    for command in (
+        run, reload, check, decode, explain, maps, read, record, simulate, tls, service,
+    ):  # fmt: skip
         command.add_to(commands)
     options = parser.parse_args(arguments)
     try:

@@ -46,11 +46,20 @@ class UdpListener(asyncio.DatagramProtocol):
         self.address = host, port
         return host, port
 
-    def stop(self) -> None:
-        """Close the endpoint."""
+    def change(self, allow: Sequence[Network]) -> None:
+        """Answer other networks from now on."""
+        self.access.change(allow, self.access.limits)
+
+    def pause(self) -> None:
+        """Leave the address; `start` takes it again."""
         self.address = None
         if self._transport:
             self._transport.abort()
+            self._transport = None
+
+    def stop(self) -> None:
+        """Close the endpoint."""
+        self.pause()
         if self._timer:
             self._timer.cancel()
             self._timer = None

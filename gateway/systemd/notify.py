@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,7 +23,7 @@ MAX_STATUS_CHARACTERS = 400
 class Lives(Protocol):
     """A service that says how it is."""
 
-    def status(self) -> str:
+    def summary(self) -> str:
         """Return in words what is served now."""
 
     async def trouble(self, answer_s: float) -> str | None:
@@ -58,13 +59,17 @@ class Supervisor:
         except OSError as problem:
             log.warning("systemd cannot be told %s: %s", lines[0], problem.strerror or problem)
 
+    def tell_reloading(self) -> None:
+        """Say that the config is read anew; READY=1 follows."""
+        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
 
 async def keep_told(supervisor: Supervisor, service: Lives, stop: asyncio.Event) -> None:
     """Tell that the service is ready, then how it is and that it lives, until `stop` is set."""
-    status = service.status()
-    supervisor.tell("READY=1", _line(status))
+    summary = service.summary()
+    supervisor.tell("READY=1", _line(summary))
     async with asyncio.TaskGroup() as tasks:
-        work = [tasks.create_task(_tell_status(supervisor, service, status))]
+        work = [tasks.create_task(_tell_summary(supervisor, service, summary))]
         if supervisor.watchdog_s:
             work.append(tasks.create_task(_feed(supervisor, service, supervisor.watchdog_s / 2)))
         await stop.wait()
@@ -73,13 +78,13 @@ async def keep_told(supervisor: Supervisor, service: Lives, stop: asyncio.Event)
             task.cancel()
 
 
-async def _tell_status(supervisor: Supervisor, service: Lives, told: str) -> None:
+async def _tell_summary(supervisor: Supervisor, service: Lives, told: str) -> None:
     while True:
         await asyncio.sleep(STATUS_EVERY_S)
-        status = service.status()
-        if status != told:
-            supervisor.tell(_line(status))
-            told = status
+        summary = service.summary()
+        if summary != told:
+            supervisor.tell(_line(summary))
+            told = summary
 
 
 async def _feed(supervisor: Supervisor, service: Lives, every_s: float) -> None:
@@ -98,5 +103,5 @@ async def _feed(supervisor: Supervisor, service: Lives, every_s: float) -> None:
         await asyncio.sleep(every_s if trouble is None else every_s / 4)
 
 
-def _line(status: str) -> str:
-    return f"STATUS={' '.join(status.split())[:MAX_STATUS_CHARACTERS]}"
+def _line(summary: str) -> str:
+    return f"STATUS={' '.join(summary.split())[:MAX_STATUS_CHARACTERS]}"

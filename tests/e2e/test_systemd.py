@@ -107,6 +107,19 @@ def test_an_abstract_socket_is_told_as_well() -> None:
     systemd.socket.close()
 
 
+@pytest.mark.parametrize("text", ["meters: [", None], ids=["a bad config", "the same config"])
+def test_a_reload_is_told_from_its_begin_to_its_end(
+    text: str | None, systemd: Systemd, tmp_path: Path, start: Start
+) -> None:
+    running = start(served("simulator:kaifa-ma309m", UNITS))
+    systemd.until("READY=1")
+    if text:
+        (tmp_path / "config.yaml").write_text(text)
+    running.process.send_signal(signal.SIGHUP)
+    assert systemd.until("RELOADING=1")
+    assert systemd.until("READY=1")
+
+
 def test_status_tells_of_an_address_that_is_awaited(systemd: Systemd, start: Start) -> None:
     start(served("simulator:kaifa-ma309m", UNITS).replace("127.0.0.1:0", "192.0.2.1:5020"))
     told = systemd.told()
@@ -208,7 +221,7 @@ def test_the_watchdog_starves_when_a_listener_no_longer_answers_and_it_is_said(
             tasks.create_task(service.run(stop))
             tasks.create_task(keep_told(supervisor, service, stop))
             assert await asyncio.to_thread(systemd.until, "WATCHDOG=1")
-            listener = service._listeners[0][1]
+            listener = bound._endpoint
             assert listener.address == ("127.0.0.1", bound.port)
             # Its socket is closed behind its back.
             for server in listener._servers:
@@ -234,13 +247,14 @@ def test_a_task_that_died_without_a_word_is_trouble(systemd: Systemd, tmp_path: 
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(service.run(stop))
-            while not service._work:  # noqa: ASYNC110 - for a turn of the loop
+            watch = service._watches["house"]
+            while watch._reading is None:  # noqa: ASYNC110 - for a turn of the loop
                 await asyncio.sleep(0)
             assert await service.trouble(PATIENCE_S) is None
-            service._work[0].cancel()
-            while not service._work[0].done():  # noqa: ASYNC110 - for a turn of the loop
+            watch._reading.cancel()
+            while not watch._reading.done():  # noqa: ASYNC110 - for a turn of the loop
                 await asyncio.sleep(0)
-            assert await service.trouble(PATIENCE_S) == "the reading of meter house has ended"
+            assert await service.trouble(PATIENCE_S) == "meter house is not read any more"
             stop.set()
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))

@@ -23,6 +23,7 @@ from gateway.state import StateFile
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL_S = 600.0
+ANSWER_S = 5.0  # that a listener has for a question of ours
 
 Watches = Mapping[str, MeterWatch]
 
@@ -223,6 +224,8 @@ class Service:
         match question["ask"]:
             case "status":
                 return self.status()
+            case "health":
+                return {"summary": self.summary(), "trouble": await self.trouble(ANSWER_S)}
             case "reload":
                 own = str(self._file.resolve())
                 if question.get("config", own) != own:
@@ -232,7 +235,7 @@ class Service:
                 except ConfigError as problem:
                     return {"error": str(problem)}
             case other:
-                return {"error": f"unknown ask {other!r}; known are status and reload"}
+                return {"error": f"unknown ask {other!r}; known are status, health and reload"}
 
     async def _remember_now_and_then(self) -> None:
         """Keep the state, rarely: an SD card wears out."""

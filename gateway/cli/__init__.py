@@ -42,6 +42,7 @@ def _run(arguments: Sequence[str]) -> int:
         check,
         decode,
         explain,
+        health,
         maps,
         read,
         record,
@@ -67,7 +68,7 @@ def _run(arguments: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"obisgate {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        run, reload, check, decode, explain, maps, read, record, simulate, tls, service,
+        run, reload, health, check, decode, explain, maps, read, record, simulate, tls, service,
     ):  # fmt: skip
         command.add_to(commands)
     options = parser.parse_args(arguments)

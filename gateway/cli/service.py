@@ -15,6 +15,7 @@ from gateway.cli.command import Commands, add_command
 from gateway.config import Config, Transport
 from gateway.keys import CREDENTIALS_FOLDER, is_credential_name, read_key_file
 from gateway.located import ConfigError, Located, load
+from gateway.sources import SourceAddress
 from gateway.systemd import unit_file
 
 CONFIG = Path("/etc/obisgate/config.yaml")
@@ -281,9 +282,8 @@ def _refuse_what_stays(root: Located) -> None:
     named = [(words["maps"], words["maps"].text())] if "maps" in words else []
     for _, settings in words["meters"].entries():
         for word, value in settings.entries():
-            if word.text() == "source" and value.text().startswith("recording:"):
-                target = value.text().removeprefix("recording:").partition("?")[0]
-                named.append((value, target))
+            if word.text() == "source":
+                named += [(value, path) for path in _files_of(SourceAddress.parse(value.text()))]
     for item in words["listeners"].items():
         here = {word.text(): value for word, value in item.entries()}
         if Transport.TLS in here:
@@ -298,6 +298,17 @@ def _refuse_what_stays(root: Located) -> None:
                 f"name it by its whole path, as /etc/obisgate/{path}: the config moves to {CONFIG}"
             )
         _refuse_home(Path(path), "a service sees no home: move it to /etc/obisgate", written)
+
+
+def _files_of(address: SourceAddress) -> Iterator[str]:
+    """Yield the files that a source names."""
+    if address.kind == "recording":
+        yield address.target
+    if "ca" in address.options:
+        yield address.options["ca"]
+    kind, colon, path = address.options.get("password", "").partition(":")
+    if colon and kind == "file":
+        yield path
 
 
 def _refuse_home(path: Path, advice: str, written: Located | None = None) -> None:

@@ -289,6 +289,11 @@ BAD = {
     "a recording at home": (
         "serial:/dev/ttyUSB0", "recording:/home/me/m.bin", "4:13: /home/me/m.bin is in a home",
     ),
+    "a password beside it": (
+        "serial:/dev/ttyUSB0",
+        "mqtt://broker/topic?user=me&password=file:house.key",
+        "4:13: name it by its whole path, as /etc/obisgate/house.key",
+    ),
     "maps beside it": ("# the house", "maps: keys", "1:7: name it by its whole path"),
 }  # fmt: skip
 

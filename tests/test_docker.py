@@ -141,3 +141,11 @@ def test_its_commands_install_start_and_ask_the_gateway_in_a_clean_environment(
             process.wait(timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("house ")
+
+
+def test_the_installation_by_hand_is_the_one_that_is_tested_here() -> None:
+    page = (PROJECT / "docs" / "installation.md").read_text()
+    by_hand = re.findall(r"^sudo /opt/obisgate/bin/(python -m pip .+)$", page, re.MULTILINE)
+    tested = [line for line in instructions("RUN") if " pip " in line]
+    quiet = " --quiet --disable-pip-version-check"
+    assert by_hand == [line.replace(quiet, "") for line in tested]

@@ -131,6 +131,8 @@ class _System:
     """The system into which is installed: this one, or one in a folder."""
 
     def __init__(self, root: Path | None) -> None:
+        if root and not root.is_dir():
+            raise ConfigError(f"--root {root} is no folder")
         self.root = root.absolute() if root else None
 
     def at(self, path: Path) -> Path:

@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from gateway.config import Config
 from gateway.service import Service
 from gateway.systemd.notify import Supervisor, keep_told
 
-from .conftest import PATIENCE_S, Client, Line, Running, served
+from .conftest import OBISGATE, PATIENCE_S, Client, Line, Running, served
 
 Start = Callable[[str], Running]
 Connect = Callable[[int], Client]
@@ -270,3 +272,30 @@ def test_the_end_of_a_recording_is_no_trouble(
     systemd.forget()
     for _ in range(3):
         systemd.until("WATCHDOG=1")
+
+
+PR_SET_MDWE, REFUSE_GAIN = 65, 1  # linux/prctl.h, since Linux 6.3; inherited by what is started
+
+
+def test_it_runs_where_no_memory_may_be_written_and_executed(
+    systemd: Systemd, tmp_path: Path
+) -> None:
+    """As MemoryDenyWriteExecute= in the unit asks for."""
+    config = tmp_path / "config.yaml"
+    config.write_text(served("simulator:kaifa-ma309m", UNITS))
+    refuse = (
+        "import ctypes, os, sys\n"
+        f"if ctypes.CDLL(None).prctl({PR_SET_MDWE}, {REFUSE_GAIN}, 0, 0, 0): sys.exit(77)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", refuse, OBISGATE, "run", config]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        if not process.stdout.readline():
+            assert process.wait(timeout=PATIENCE_S) == 77
+            pytest.skip("this kernel is older than 6.3")
+        while not any("house live" in line for line in systemd.told()):
+            pass  # until a telegram is decrypted and served
+        process.terminate()
+        process.stdout.read()
+    assert process.returncode == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway import map_library
 from gateway.duration import parse_duration
 from gateway.endpoint import parse_endpoint, show_endpoint
-from gateway.keys import is_hex_key, read_key_file, read_key_variable
+from gateway.keys import is_hex_key, read_key_credential, read_key_file, read_key_variable
 from gateway.limits import (
     MAX_CONNECTIONS,
     MAX_UNREAD_BYTES,
@@ -51,6 +51,9 @@ MARKER = "SunS"  # the text with which a SunSpec map begins
 MAX_FACTOR, MAX_OFFSET = 10**6, 10**12  # of an adjustment; more is a slip
 # What a simulator encrypts with when its meter has no key of its own; it protects nothing.
 SIMULATOR_KEY = Key(bytes(range(16)))
+
+# Where a key may stand, and what names it there.
+KEY_PLACES = {"file": "PATH", "env": "NAME", "credential": "NAME"}
 
 TLS_PORT = 802  # MODBUS/TCP Security v21; IANA: mbap-s
 TLS_WORDS = ("certificate", "key", "clients_ca", "roles")
@@ -339,17 +342,20 @@ class _Reader:
         return RecordConfig(file, max_bytes, rotate)
 
     def _key(self, written: Located) -> Key:
-        """Read a key from file:PATH, env:NAME, or as it stands (with a warning)."""
+        """Read a key from where KEY_PLACES are, or as it stands (with a warning)."""
         kind, colon, name = written.text().partition(":")
         if colon and is_hex_key(name):
             raise written.error(f"what stands behind {kind}: is a key, not a name")
-        if colon and kind.lower() in ("file", "env", "credential") and kind not in ("file", "env"):
-            raise written.error(f"{kind!r} is no way to a key; there are file:PATH and env:NAME")
+        if colon and kind.lower() in KEY_PLACES and kind not in KEY_PLACES:
+            ways = ", ".join(f"{place}:{what}" for place, what in KEY_PLACES.items())
+            raise written.error(f"{kind!r} is no way to a key; there are {ways}")
         try:
             if kind == "file" and colon:
                 return read_key_file(self._folder / name)
             if kind == "env" and colon:
                 return read_key_variable(name)
+            if kind == "credential" and colon:
+                return read_key_credential(name)
             key = Key.parse(written.text())
         except (ValueError, ConfigError) as problem:
             raise written.error(f"{problem}") from None

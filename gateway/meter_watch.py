@@ -64,6 +64,7 @@ class MeterWatch:
         self._hold_changed = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._recorder = _recorder(config)
+        self._reading: asyncio.Task[None] | None = None
         self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
         self._unsaid: Counter[Layer] = Counter()
         self._last_fault: LastFault | None = None
@@ -73,6 +74,15 @@ class MeterWatch:
     def past(self) -> Seen | None:
         """Return what the next run must know; None of what is no lasting meter."""
         return self.meter.judge.last if self.config.source.is_lasting else None
+
+    @property
+    def has_died(self) -> bool:
+        """Tell whether nobody reads the meter any more, though nobody stopped it.
+
+        A source that has ended, or at which the program failed, is cared for in `_keep_working`.
+        """
+        is_lost = self._reading is not None and self._reading.cancelled()
+        return is_lost or (self._work is not None and self._work.done())
 
     def start(self) -> None:
         """Begin to read the meter, unless that goes on already."""
@@ -108,7 +118,7 @@ class MeterWatch:
         while True:
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._read())
+                    self._reading = tasks.create_task(self._read())
                     tasks.create_task(self._watch())
             except ExceptionGroup as failures:
                 failure = failures.exceptions[0]

@@ -314,7 +314,9 @@ def _meter() -> Schema:
             ),
             f"where its telegrams come from: {examples}",
         ),
-        "key": _said(key, "file:PATH or env:NAME; 32 hex digits work with a warning"),
+        "key": _said(
+            key, "file:PATH, env:NAME or credential:NAME; 32 hex digits work with a warning"
+        ),
         "auth_key": _said(key, "as key, only where the operator gives one"),
         "hold": _said(
             _duration(),

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.config import SIMULATOR_KEY, Config, RecordConfig, SerialLine, Transport, UnitConfig
-from gateway.keys import read_key_file, read_key_variable
+from gateway.keys import read_key_credential, read_key_file, read_key_variable
 from gateway.located import ConfigError
 from gateway.registers import Stale, Table
 from gateway.snapshot import Adjustment, Snapshot
@@ -1278,10 +1278,77 @@ def test_a_key_file_and_a_variable_are_read_without_a_config_too(
         read_key_variable("HOUSE_KEY")
 
 
-@pytest.mark.parametrize("written", ["credential:house", "File:my_house.key", "ENV:THE_HOUSE_KEY"])
+@pytest.mark.parametrize("written", ["Credential:house", "File:a_house.key", "ENV:A_HOUSES_KEY"])
 def test_a_mistyped_way_to_a_key_is_not_taken_for_a_key(house: House, written: str) -> None:
-    # The first two have 16 and 17 characters; any 16 characters are a key.
-    assert house.refusal(with_key(written)).startswith("4:10: ")
+    # Any 16 characters are a key.
+    assert len(written) == 16
+    kind = written.partition(":")[0]
+    expected = f"4:10: {kind!r} is no way to a key; there are file:PATH, env:NAME, credential:NAME"
+    assert house.refusal(with_key(written)) == expected
+
+
+# --- credentials of systemd -----------------------------------------------------------------
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as systemd makes it for a service; with ACLs, a group seems to read them."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "house.key").write_text(f"{HEX}\n")
+    (folder / "house.key").chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+def test_a_key_may_be_a_credential(house: House, credentials: Path) -> None:
+    config = house.read(with_key("credential:house.key"))
+    assert config.meters["house"].key == KEY
+    assert config.warnings == []
+
+
+def test_a_credential_that_systemd_was_not_told_of_is_named(
+    house: House, credentials: Path
+) -> None:
+    expected = (
+        f"4:10: credential other.key is not among those in {credentials}: "
+        "LoadCredential=other.key:… in the unit"
+    )
+    assert house.refusal(with_key("credential:other.key")) == expected
+
+
+def test_a_credential_without_systemd_says_what_to_do(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    expected = (
+        "4:10: credential house.key is handed over by systemd, which has not started this; "
+        "by hand: CREDENTIALS_DIRECTORY=/etc/obisgate/keys, as root"
+    )
+    assert house.refusal(with_key("credential:house.key")) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["../house.key", "/etc/passwd", "..", ".", ".hidden", "a/b", "", "x\0y", "x" * 200]
+)
+def test_a_credential_is_looked_for_nowhere_else(
+    house: House, credentials: Path, name: str
+) -> None:
+    (credentials.parent / "house.key").write_text(HEX)
+    with pytest.raises(ConfigError, match="is no name of a credential"):
+        read_key_credential(name)
+
+
+def test_a_bad_credential_is_named_and_not_shown(house: House, credentials: Path) -> None:
+    (credentials / "short").write_text(HEX[:30])
+    expected = f"4:10: credential short: key has 30 hex digits; {RULE}"
+    assert house.refusal(with_key("credential:short")) == expected
+    (credentials / "raw").write_bytes(b"\xff" * 16)
+    expected = "4:10: credential raw is no text: write the key as 32 hex digits"
+    assert house.refusal(with_key("credential:raw")) == expected
+    (credentials / "folder").mkdir()
+    expected = "4:10: credential folder cannot be read: Is a directory"
+    assert house.refusal(with_key("credential:folder")) == expected
 
 
 # --- a key is never shown -------------------------------------------------------------------

@@ -9,7 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.config import Config, ListenerConfig, MeterConfig, Transport, UnitConfig
+from gateway.config import (
+    Config,
+    ListenerConfig,
+    MeterConfig,
+    Metered,
+    Transport,
+    UnitConfig,
+    VirtualMeterConfig,
+)
 from gateway.endpoint import show_endpoint
 from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.located import ConfigError
@@ -21,18 +29,20 @@ from gateway.modbus.tls import TlsListener
 from gateway.modbus.udp import UdpListener
 from gateway.modbus.unit import Unit
 from gateway.registers import UNSAFE
-from gateway.snapshot import Judge
+from gateway.snapshot import Adjustment, Age, Judge
 from gateway.snapshot.plausibility import Seen
 from gateway.sources import keep_running
 from gateway.stalls import watched
 from gateway.state import StateFile
 from gateway.telegram import Fault, Layer, Layout, Telegram
+from gateway.virtual_meter import Part, VirtualMeter
 
 log = logging.getLogger(__name__)
 
 ADDRESS_RETRY_S = 5.0
 STATE_INTERVAL_S = 600.0
 FAULT_PAUSE_S = 10.0  # between two log lines about the same layer of the same meter
+DEFECT_PAUSE_S = 30.0  # before a meter is read again over which the gateway itself stumbled
 
 Hear = Callable[[Meter, Telegram], None]
 Endpoint = Listener | UdpListener
@@ -58,11 +68,17 @@ class Service:
         past, problem = self._state.read()
         if problem:
             log.warning("%s", problem)
+        self._hear = hear
         self._watched = [
-            _Watched(each, config.layouts, past.get(name), hear, _exceptions(config, each))
+            _Watched(each, config.layouts, past.get(name), self._heard, _exceptions(config, each))
             for name, each in config.meters.items()
         ]
-        self._meters = {each.meter.name: each.meter for each in self._watched}
+        self._meters: dict[str, Meter | VirtualMeter] = {
+            each.meter.name: each.meter for each in self._watched
+        }
+        # By meter those that are made of it, in the order in which they are made of each other.
+        self._combined: dict[str, list[_Combined]] = {name: [] for name in self._meters}
+        self._virtual = [self._combine(each, config) for each in config.virtual_meters.values()]
         self._listeners = [(each, self._listener(each)) for each in config.listeners]
         self._absent: list[tuple[ListenerConfig, Endpoint]] = []
         self._remembered: dict[str, Seen] = {}
@@ -112,6 +128,7 @@ class Service:
         async with asyncio.TaskGroup() as tasks:
             work = [tasks.create_task(each.read()) for each in self._watched]
             work += [tasks.create_task(each.watch()) for each in self._watched]
+            work += [tasks.create_task(each.watch()) for each in self._virtual]
             work += [tasks.create_task(_listen_later(*each)) for each in self._absent]
             work.append(tasks.create_task(self._remember_now_and_then()))
             await stop.wait()
@@ -171,6 +188,27 @@ class Service:
             config.host, config.port, responder, config.allow, config.limits
         )
 
+    def _combine(self, config: VirtualMeterConfig, whole: Config) -> "_Combined":
+        """Make a virtual meter of those that are there; it is told of their telegrams."""
+        parts = [
+            Part(
+                self._meters[name],
+                whole.meters[name].adjustment if name in whole.meters else Adjustment(),
+            )
+            for name in config.parts
+        ]
+        combined = _Combined(config, parts, _exceptions(whole, config))
+        for name, others in self._combined.items():
+            if name in config.parts or any(each.meter.name in config.parts for each in others):
+                others.append(combined)
+        self._meters[config.name] = combined.meter
+        return combined
+
+    def _heard(self, meter: Meter, telegram: Telegram) -> None:
+        for combined in self._combined[meter.name]:
+            combined.take(time.monotonic())
+        self._hear(meter, telegram)
+
     def _unit(self, config: UnitConfig) -> Unit:
         return Unit(
             config.register_map,
@@ -215,14 +253,28 @@ class _Watched:
         return self.meter.judge.last if self._source.is_lasting else None
 
     async def read(self) -> None:
-        """Feed the meter from its source, for as long as that goes on."""
+        """Feed the meter from its source, for as long as that goes on.
+
+        Over a defect of ours this meter stumbles alone: the others are read on.
+        """
         name = self.meter.name
-        await keep_running(
-            self._source,
-            self._take,
-            lambda text: log.warning("%s: %s", name, text),
-        )
-        self.meter.finish()
+        while True:
+            try:
+                await keep_running(
+                    self._source,
+                    self._take,
+                    lambda text: log.warning("%s: %s", name, text),
+                )
+                self.meter.finish()
+                break
+            except Exception:
+                log.exception(
+                    "%s: this should not happen, please report it; the meter is read again in "
+                    "%g s, the others go on",
+                    name,
+                    DEFECT_PAUSE_S,
+                )
+                await asyncio.sleep(DEFECT_PAUSE_S)
         log.warning("%s: %s has ended", name, self._source.describe())
 
     def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
@@ -241,13 +293,8 @@ class _Watched:
     async def watch(self) -> None:
         """Say once when the meter falls silent, and once when it is back."""
         freshness = self.meter.freshness
-        started = time.monotonic()
         while True:
-            last = started if freshness.received is None else freshness.received
-            left_s = last + freshness.hold_s - time.monotonic()
-            if left_s >= 0:
-                await asyncio.sleep(left_s + 0.01)
-                continue
+            await _until_stale(freshness)
             log.warning(
                 "%s: no good telegram for %g s; its values are not served until one comes%s",
                 self.meter.name,
@@ -286,7 +333,52 @@ class _Watched:
         log.warning("%s: %s%s", self.meter.name, text, since)
 
 
-def _exceptions(config: Config, meter: MeterConfig) -> str:
+class _Combined:
+    """A meter that is made of others: says for which of them it is not served."""
+
+    def __init__(self, config: VirtualMeterConfig, parts: Sequence[Part], exceptions: str) -> None:
+        name = config.name
+        self.meter = VirtualMeter(
+            name, config.how, parts, config.hold_s, lambda text: log.warning("%s: %s", name, text)
+        )
+        self._exceptions = exceptions
+        self._came = asyncio.Event()
+
+    def take(self, now: float) -> None:
+        """Take part in a telegram of one of its meters."""
+        if self.meter.take(now):
+            self._came.set()
+
+    async def watch(self) -> None:
+        """Say once when one of its meters falls silent, and once when all are back."""
+        freshness = self.meter.freshness
+        while True:
+            await _until_stale(freshness)
+            log.warning(
+                "%s: no good telegram of %s for %g s; its values are not served until one comes%s",
+                self.meter.name,
+                " and ".join(self.meter.late(time.monotonic())),
+                freshness.hold_s,
+                self._exceptions,
+            )
+            self._came.clear()
+            await self._came.wait()
+            log.warning("%s: telegrams of all its meters come again", self.meter.name)
+
+
+async def _until_stale(freshness: Age) -> None:
+    """Wait until no good telegram has come for the hold time, counted from now before the first."""
+    started = time.monotonic()
+    while True:
+        received = freshness.received
+        last = started if received is None else received
+        left_s = last + freshness.hold_s - time.monotonic()
+        if left_s < 0:
+            return
+        await asyncio.sleep(left_s + 0.01)
+
+
+def _exceptions(config: Config, meter: Metered) -> str:
     """Return which units go on serving a meter's values when it is stale, as a part of a line."""
     names = [
         f"{listener.where} unit {unit_id}"

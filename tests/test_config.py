@@ -590,8 +590,8 @@ MISTAKES = {
     ),
     "a word that is like no other": (
         changed("source:", "xyz:"),
-        "3:5: unknown word 'xyz'; known are source, key, auth_key, hold, connection, layout,"
-        " frequency, phases",
+        "3:5: unknown word 'xyz'; known are source, sum, difference, key, auth_key, hold,"
+        " connection, layout, frequency, phases",
     ),
     "a word twice": (
         changed("    units:", "    tcp: 5021\n    units:"),

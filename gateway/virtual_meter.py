@@ -84,8 +84,8 @@ class VirtualMeter:
                 steps = zip(self._parts, seen_before, seen, strict=True)
                 names = [part.meter.name for part, old, new in steps if energy in fallen(old, new)]
                 self._say(
-                    f"{energy} runs backwards, from {before.numbers[energy]:g} to "
-                    f"{self.snapshot.numbers[energy]:g}, as it does at {' and '.join(names)}"
+                    f"{energy} runs backwards, from {before.numbers[energy]} to "
+                    f"{self.snapshot.numbers[energy]}, as it does at {' and '.join(names)}"
                 )
         return True
 

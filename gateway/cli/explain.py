@@ -176,6 +176,7 @@ def _meter(config: Config, name: str | None) -> MeterConfig:
         return next(iter(meters.values()))
     if name is None:
         raise ConfigError(f"--meter NAME is missing; there are {', '.join(meters)}")
+    config.refuse_virtual(name)
     if name not in meters:
         raise ConfigError(f"unknown meter {name!r}{nearest(name, meters)}")
     return meters[name]

@@ -197,6 +197,8 @@ class _Text:
         lines = [f"obisgate {__version__}, {config.file}"]
         for name, meter in config.meters.items():
             lines.append(f"meter {name}: {meter.source.describe()}; waiting for its first telegram")
+        for name, virtual in config.virtual_meters.items():
+            lines.append(f"meter {name}: {virtual.describe()}")
         for each in bound:
             lines += _listener_lines(each)
         self._output.say("\n".join([*lines, "Ctrl-C stops."]))
@@ -227,6 +229,8 @@ class _Json:
         _event("start", version=__version__, config=config.file)
         for name, meter in config.meters.items():
             _event("meter", meter=name, source=meter.source.describe())
+        for name, virtual in config.virtual_meters.items():
+            _event("meter", meter=name, **{virtual.how: virtual.parts})
         for each in bound:
             _event(
                 "listener",

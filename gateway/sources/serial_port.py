@@ -25,6 +25,10 @@ INPUT_FLAGS = 0  # their place in what tcgetattr returns
 UNMARKED = "its driver reports no parity or framing errors: damage shows in checksums alone"
 
 
+class SettingRefusedError(SourceError):
+    """The port is there, but has not this baud rate or parity."""
+
+
 @dataclass(frozen=True, slots=True)
 class SerialSource:
     """Reads a serial port; 2400 baud 8E1 unless said otherwise (EN 13757-2, operators' sheets)."""
@@ -83,7 +87,9 @@ class SerialSource:
                 exclusive=True,
             )
         except (OSError, ValueError, OverflowError, termios.error) as problem:
-            raise SourceError(cause_of(self.device, errno_of(problem), str(problem))) from None
+            number = errno_of(problem)
+            refusal = SettingRefusedError if number == errno.EINVAL else SourceError
+            raise refusal(cause_of(self.device, number, str(problem))) from None
         flags = _mark_damage(transport.serial.fd)
         reader.unmarker = Unmarker() if flags & termios.PARMRK else None
         if flags & (MARKING | AGAINST_MARKING) == MARKING:

@@ -1,0 +1,218 @@
+"""obisgate init: from a meter and an inverter to a config, by a few questions."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from gateway.cli.check import check
+from gateway.cli.command import Commands, add_command
+from gateway.cli.init.key import (
+    STDIN,
+    FoundKey,
+    UnknownLayoutError,
+    find_auth_key,
+    find_key,
+    given_key,
+)
+from gateway.cli.init.meter import (
+    SERIAL,
+    SIMULATOR,
+    LineWish,
+    NotFoundError,
+    choose_source,
+    listen,
+)
+from gateway.cli.init.reader import (
+    choose_answering,
+    choose_reader,
+    choose_unit_id,
+    reached_at,
+)
+from gateway.cli.init.written import Answers, free_name, put_in_place
+from gateway.cli.questions import Questions
+from gateway.config import SIMULATOR_KEY, Config, Transport
+from gateway.line_settings import PARITIES
+from gateway.located import ConfigError
+from gateway.readers import Reader
+from gateway.service import Service
+from gateway.snapshot import Snapshot
+from gateway.telegram import Key
+
+FOUND_WRONG = 1
+LOWEST_BAUD = 50
+KEY_STEM, AUTH_STEM = "house", "house.auth"
+WAYS_TO_A_KEY = "file:PATH, env:NAME, or - for standard input; never the key itself"
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "init",
+        init,
+        "find the meter, try its key, and write a config for what will read it",
+        "  obisgate init\n"
+        "  obisgate init --port /dev/ttyUSB0 --key file:house.key --reader 'fronius tauro' --yes\n"
+        "  obisgate init --source simulator:kaifa-ma309m --map eastron_sdm630 \\\n"
+        "      --listen 127.0.0.1:5020",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--port", metavar="DEVICE", help="the serial port that leads to the meter")
+    where.add_argument("--source", metavar="ADDRESS", help="any source, as the config names it")
+    parser.add_argument("--baud", type=int, metavar="RATE", help="else what brings telegrams")
+    parser.add_argument("--parity", choices=PARITIES, help="likewise")
+    parser.add_argument("--key", metavar="WHERE", help=WAYS_TO_A_KEY)
+    parser.add_argument(
+        "--auth-key", metavar="WHERE", help="likewise; only where the operator gives one"
+    )
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--reader", metavar="NAME", help="what will read it, or a part of its name")
+    who.add_argument("--map", metavar="NAME", help="the register map, instead of who reads it")
+    parser.add_argument("--unit", metavar="ID", help="the unit id that it asks")
+    parser.add_argument(
+        "--listen", metavar="WHERE", help="HOST:PORT, or the device of an RS485 line"
+    )
+    parser.add_argument(
+        "--config", type=Path, default=Path("config.yaml"), metavar="PATH", help="else config.yaml"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a config that is there")
+    parser.add_argument("--yes", action="store_true", help="take all defaults, ask nothing")
+
+
+def init(options: argparse.Namespace) -> int:
+    """Write config and key; 1 if the meter or the key was not found, and nothing was written."""
+    path: Path = options.config
+    try:
+        answers, keys = _ask(options, Questions(takes_defaults=options.yes))
+    except (NotFoundError, UnknownLayoutError) as problem:
+        print(f"obisgate: {problem}. Nothing is written.", file=sys.stderr)
+        return FOUND_WRONG
+    except KeyboardInterrupt:
+        print("\nobisgate: stopped, nothing is written", file=sys.stderr)
+        raise
+    put_in_place(path, answers, keys, datetime.now().astimezone().date())
+    for name in keys:
+        print(f"{path.parent / name} is written, for you alone to read.")
+    print(f"{path} is written.")
+    if check(argparse.Namespace(config=path)) != 0:
+        return FOUND_WRONG
+    _tell_what_comes_next(path, answers)
+    return 0
+
+
+def _ask(options: argparse.Namespace, questions: Questions) -> tuple[Answers, Mapping[str, Key]]:
+    """Return what the config is made of, and the keys to store by the names of their files."""
+    folder = options.config.parent
+    if options.baud is not None and options.baud < LOWEST_BAUD:
+        raise ConfigError(f"--baud: a baud rate is {LOWEST_BAUD} or more, not {options.baud}")
+    if options.key == options.auth_key == STDIN:
+        raise ConfigError("--auth-key: standard input is for one key")
+    given = given_key("key", options.key, folder)
+    auth = given_key("auth-key", options.auth_key, folder)
+    _agree_to_replace(questions, options.config, is_forced=options.force)
+    source = choose_source(questions, options.port, options.source, folder)
+    reader = None
+    if options.reader or options.map or options.yes:
+        # What can be refused is refused before anybody waits for telegrams.
+        reader = _reader(questions, options)
+    if source.kind == SIMULATOR:
+        given = given or FoundKey(SIMULATOR_KEY, "")
+    encrypting = given.key if given else SIMULATOR_KEY, auth.key if auth else None
+    found = listen(source, encrypting, LineWish(options.baud, options.parity))
+    messages = found.listening.messages
+    key, telegram = find_key(questions, messages, given, auth, folder / f"{KEY_STEM}.key")
+    if auth is None:
+        auth, telegram = find_auth_key(questions, messages, key.key, telegram)
+    snapshot = Snapshot.of(telegram)
+    print(f"The key fits. {_shown(snapshot)}")
+    if reader is None:
+        is_single_phase = (
+            "voltage_l2" not in snapshot.measured and "voltage_l1" in snapshot.measured
+        )
+        reader = _reader(questions, options, is_single_phase=is_single_phase)
+    device = source.target if source.kind == SERIAL else ""
+    answering = choose_answering(questions, reader, options.listen, device)
+    keys: dict[str, Key] = {}
+    answers = Answers(
+        source=found.address,
+        line=found.line,
+        interval_s=found.listening.interval_s,
+        key=_written(key, KEY_STEM, folder, keys),
+        auth_key=_written(auth, AUTH_STEM, folder, keys) if auth else "",
+        reader=reader,
+        answering=answering,
+    )
+    return answers, keys
+
+
+def _reader(
+    questions: Questions, options: argparse.Namespace, *, is_single_phase: bool = False
+) -> Reader:
+    found = choose_reader(questions, options.reader, options.map, is_single_phase=is_single_phase)
+    return choose_unit_id(questions, found, options.unit)
+
+
+def _agree_to_replace(questions: Questions, path: Path, *, is_forced: bool) -> None:
+    """Ask before a config is replaced; ConfigError unless somebody agrees."""
+    if is_forced or not os.path.lexists(path):
+        return
+    if not questions.is_agreed("force", f"{path} is there already. Replace it at the end?"):
+        raise ConfigError(
+            f"{path} is there already: --config names another file, --force replaces it"
+        )
+
+
+def _written(found: FoundKey, stem: str, folder: Path, keys: dict[str, Key]) -> str:
+    """Return how the config names a key; one without a place gets a file among `keys`."""
+    if found.written is not None:
+        return found.written
+    name = free_name(folder, stem)
+    keys[name] = found.key
+    return f"file:{name}"
+
+
+def _shown(snapshot: Snapshot) -> str:
+    """Return what the meter says now, to be compared with its display."""
+    values, parts = snapshot.values, []
+    if power := values.get("active_power_total"):
+        parts.append(f"{power.number:+g} W")
+    for name, word in (
+        ("energy_active_import_total", "import"),
+        ("energy_active_export_total", "export"),
+    ):
+        if energy := values.get(name):
+            parts.append(f"{word} {energy.number / 1000:.3f} kWh")
+    return f"The meter says: {', '.join(parts)}."
+
+
+def _tell_what_comes_next(path: Path, answers: Answers) -> None:
+    """Say what to enter in the reader, what stands in the way now, and how it is started."""
+    reader, answering = answers.reader, answers.answering
+    print(f"\nEnter as the energy meter in: {reader.name}")
+    if answering.transport is Transport.SERIAL:
+        print("  line     9600 baud 8N1, or change it in both places")
+    else:
+        host, port = reached_at(answering.where)
+        print(f"  address  {host}\n  port     {port}")
+    print(f"  unit id  {reader.unit_id}")
+    print(f"What it needs besides:  obisgate maps show {reader.map_name}")
+    if trouble := asyncio.run(_trouble_with(path)):
+        print(f"Before it can start: {trouble}")
+    print(f"Start it:  obisgate run {path}")
+
+
+async def _trouble_with(path: Path) -> str | None:
+    """Open the listeners for a moment; return why they cannot be."""
+    service = Service(Config.read(path), lambda *_: None)
+    stop = asyncio.Event()
+    stop.set()
+    try:
+        await service.listen()
+        await service.run(stop)
+    except ConfigError as problem:
+        return str(problem)
+    return None

@@ -1,0 +1,193 @@
+"""Where the meter is: which port, how its line is set, and what comes on it."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.cli.init.progress import Progress, counted
+from gateway.cli.questions import Questions
+from gateway.config import SIMULATOR_KEY
+from gateway.line_settings import LineSetting, candidates
+from gateway.listening import Listening
+from gateway.located import ConfigError
+from gateway.sources import Source, SourceAddress, SourceError, open_source, serial_ports
+from gateway.sources.serial_port import SerialSource, SettingRefusedError
+from gateway.telegram import Key
+from gateway.telegram.system_title import describe_title
+
+TICK_S = 0.25
+SERIAL, SIMULATOR = "serial", "simulator"
+
+
+class NotFoundError(Exception):
+    """What was looked for did not come, or did not fit; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineWish:
+    """What the user says of the line; None: find it out."""
+
+    baud: int | None
+    parity: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A line on which telegrams come: its address as the config writes it, and what it is."""
+
+    address: str
+    line: str  # what comes on it, for people
+    listening: Listening
+
+
+def choose_source(
+    questions: Questions, port: str | None, source: str | None, folder: Path
+) -> SourceAddress:
+    """Return where the meter is: what the options say, else what is chosen from the ports.
+
+    A serial port has no options yet, unless the user wrote some; `folder` is the config's.
+    """
+
+    def from_address(text: str) -> SourceAddress:
+        address = SourceAddress.parse(text, folder)
+        trouble = open_source(address, SIMULATOR_KEY, None).trouble()
+        if trouble:
+            raise ValueError(trouble)
+        return address
+
+    def from_port(text: str) -> SourceAddress:
+        if text.isdecimal() and 1 <= int(text) <= len(ports):
+            text = ports[int(text) - 1].device
+        return from_address(f"{SERIAL}:{text}" if text.startswith("/") else text)
+
+    if source is not None:
+        return questions.ask("source", "", source, None, from_address)
+    ports = serial_ports.find() if port is None else []
+    if ports:
+        print("Serial ports of this machine:")
+        for number, each in enumerate(ports, 1):
+            print(f"  {number}  {each}")
+        question = "Which one leads to the meter? Its number"
+    else:
+        if port is None:
+            print(
+                "No serial port is here: no /dev/serial/by-id, ttyUSB, ttyACM or ttyAMA. Plug in "
+                "the adapter, and start again."
+            )
+        question = "Or the port's device, or another source, such as simulator:kaifa-ma309m"
+    default = "1" if len(ports) == 1 else None
+    return questions.ask("port", question, port, default, from_port)
+
+
+def listen(address: SourceAddress, encrypting: tuple[Key, Key | None], wish: LineWish) -> Found:
+    """Listen until the line is known; NotFoundError says why no telegram came.
+
+    `encrypting` are the keys for a simulator to encrypt with.
+    """
+    progress = Progress()
+    if address.kind == SERIAL and not address.options:
+        return _try_settings(address, candidates(wish.baud, wish.parity), progress)
+    if wish != LineWish(None, None):
+        raise ConfigError(f"--baud and --parity are for --port, not for {address.text}")
+    source = open_source(address, *encrypting)
+    progress.say(f"Listening to {source.describe()}; Ctrl-C stops.")
+    listening = _hear(source, progress)
+    found = Found(address.text, source.describe(), listening)
+    _tell(found, progress)
+    if not listening.messages:
+        raise NotFoundError(_why(listening))
+    return found
+
+
+def _try_settings(
+    address: SourceAddress, settings: Sequence[LineSetting], progress: Progress
+) -> Found:
+    """Listen with one setting after the other, until a whole telegram comes."""
+    progress.say(f"Listening to {address.target}; Ctrl-C stops.")
+    said: list[str] = []
+    refused: SettingRefusedError | None = None
+    for setting in settings:
+        line = f"{setting}{f' ({setting.line})' if setting.line else ''}"
+        progress.say(f"{line}:")
+        try:
+            source = SerialSource(address.target, setting.baud, setting.parity)
+            listening = _hear(source, progress)
+        except SettingRefusedError as problem:
+            progress.say("  the port refuses this setting")
+            refused = problem
+            continue
+        text = f"{address.text}?baud={setting.baud}&parity={setting.parity}"
+        found = Found(text, f"{line}{_pace(listening)}", listening)
+        _tell(found, progress)
+        if listening.messages:
+            return found
+        why = _why(listening)
+        progress.say("  no telegram" if why in said else f"  no telegram: {why}")
+        said.append(why)
+        if not listening.bytes:
+            # Also a line that is set wrongly brings bytes, if only broken ones.
+            raise NotFoundError("nothing comes on this port, so no other setting would help")
+    if not said and refused:
+        raise NotFoundError(str(refused))
+    raise NotFoundError(
+        f"bytes come, but none of {len(said)} settings made telegrams of them; --baud and --parity "
+        "name another one. What was said above of each is where to look next"
+    )
+
+
+def _hear(source: Source, progress: Progress) -> Listening:
+    """Listen to a source until enough is known, or it ends."""
+    listening = Listening(time.monotonic())
+    try:
+        asyncio.run(_take(source, listening, progress))
+    except SettingRefusedError:
+        raise
+    except SourceError as problem:
+        raise NotFoundError(str(problem)) from None
+    return listening
+
+
+async def _take(source: Source, listening: Listening, progress: Progress) -> None:
+    def deliver(chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        listening.take(chunk, damaged, time.monotonic())
+
+    def opened(caveat: str = "") -> None:
+        if caveat:
+            progress.say(f"  (open, but {caveat})")
+
+    running = asyncio.create_task(source.run(deliver, opened))
+    try:
+        while not running.done() and not listening.is_over(time.monotonic()):
+            await asyncio.wait({running}, timeout=TICK_S)
+            progress.count(listening, time.monotonic())
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    if not running.cancelled():
+        listening.finish(time.monotonic())
+
+
+def _tell(found: Found, progress: Progress) -> None:
+    """Say what came, if telegrams did."""
+    listening = found.listening
+    progress.say(f"  {counted(listening, time.monotonic()).split(', next')[0]}")
+    if not listening.messages:
+        return
+    framing = "HDLC" if listening.is_hdlc else "M-Bus"
+    names = " and ".join(describe_title(title) for title in listening.titles)
+    count = len(listening.titles)
+    whose = f"{count} meters, {names}" if count > 1 else f"meter {names}"
+    progress.say(f"Found: telegrams in {framing} frames{_pace(listening)}, of {whose}.")
+
+
+def _pace(listening: Listening) -> str:
+    return f", one every {listening.interval_s:.2g} s" if listening.interval_s else ""
+
+
+def _why(listening: Listening) -> str:
+    diagnosis = listening.diagnosis(time.monotonic())
+    return diagnosis.text if diagnosis else "no telegram came"

@@ -1,0 +1,65 @@
+"""What is seen while a line is listened to: on a terminal one line that counts, else a few."""
+
+import shutil
+import sys
+
+from gateway.listening import Listening
+
+LINE_S = 5.0  # between two plain lines in which nothing new stands
+
+
+class Progress:
+    """Shows one line after the other; on a terminal those that count replace each other."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._width = 0
+        self._shown: tuple[int, int] | None = None  # telegrams, and pieces of time without one
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._clear()
+        print(text, flush=True)
+
+    def count(self, listening: Listening, now: float) -> None:
+        """Show what has come so far."""
+        waited_s = now - listening.began
+        if self._is_terminal:
+            self._replace(f"  {counted(listening, now)}")
+            return
+        shown = len(listening.messages), int(waited_s // LINE_S)
+        if shown not in ((0, 0), self._shown):
+            self._shown = shown
+            print(f"  {waited_s:.0f} s: {counted(listening, now)}", flush=True)
+
+    def _replace(self, text: str) -> None:
+        # A line that wraps could not be taken back.
+        text = text[: shutil.get_terminal_size().columns - 1]
+        print(f"\r{text:<{self._width}}", end="", flush=True)
+        self._width = len(text)
+
+    def _clear(self) -> None:
+        if self._width:
+            print(f"\r{'':<{self._width}}\r", end="")
+            self._width = 0
+
+
+def counted(listening: Listening, now: float) -> str:
+    """Return what has come on a line, and when the next telegram is due."""
+    if not listening.bytes:
+        return f"no byte in {now - listening.began:.0f} s; meters push every 1 to 10 s"
+    parts = [
+        _number(listening.bytes, "byte"),
+        _number(listening.frames, "frame"),
+        _number(len(listening.messages), "telegram"),
+    ]
+    next_in_s = listening.next_in_s(now)
+    if next_in_s is not None:
+        parts.append(f"next telegram in about {next_in_s:.0f} s")
+    elif listening.messages:
+        parts.append("waiting for the next one")
+    return ", ".join(parts)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

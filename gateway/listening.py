@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 
-from gateway.health import NEEDED, SILENT_S, Diagnosis, Health, Trouble
+from gateway.health import NEEDED, SILENT_S, Diagnosis, Health
 from gateway.telegram import Decoder, Fault, Key, Telegram, ciphering
 from gateway.telegram.decoder import MAX_SILENCE_S
 from gateway.telegram.frames import Frame, FrameReader
@@ -26,7 +26,7 @@ class Listening:
         self.began = began
         self.bytes = 0
         self.frames = 0
-        self.is_hdlc = False
+        self._is_hdlc = False
         self._messages: deque[tuple[Apdu, bytes]] = deque(maxlen=NEEDED)
         self._reader = FrameReader()
         self._assembler = Assembler()
@@ -63,6 +63,11 @@ class Listening:
         # The shortest: a lost telegram makes two pauses one.
         return min(gaps) if gaps and min(gaps) >= FASTEST_S else None
 
+    def describe(self) -> str:
+        """Return what comes, for people: "M-Bus frames, a telegram every 5 s"."""
+        pace = f", a telegram every {self.interval_s:.2g} s" if self.interval_s else ""
+        return f"{'HDLC' if self._is_hdlc else 'M-Bus'} frames{pace}"
+
     def next_in_s(self, now: float) -> float | None:
         """Return in how many seconds the next telegram is due; None while nobody knows."""
         if self.interval_s is None:
@@ -82,18 +87,13 @@ class Listening:
             return None
         return self._health.diagnosis(now) or self._health.diagnosis(now, is_over=True)
 
-    def is_silent(self, now: float) -> bool:
-        """Tell whether not a single byte came."""
-        diagnosis = self.diagnosis(now)
-        return not self.bytes and diagnosis is not None and diagnosis.kind is Trouble.SILENT
-
     def _hear(self, found: Sequence[Frame | Fault], now: float) -> None:
         for item in found:
             if isinstance(item, Fault):
                 self._health.heard(item, now)
                 continue
             self.frames += 1
-            self.is_hdlc = item.is_hdlc
+            self._is_hdlc = item.is_hdlc
             for joined in self._assembler.add(item):
                 self._take(joined, now)
 

@@ -39,14 +39,17 @@ class Questions:
                 return read(given)
             except ValueError as problem:
                 raise ConfigError(f"--{option}: {problem}") from None
+        intro, _, last = question.rpartition("\n")
+        if intro:
+            print(intro)
         while True:
-            answer = self._line(option, f"{question}{f' [{default}]' if default else ''}: ")
+            answer = self._line(option, f"{last}{f' [{default}]' if default else ''}: ")
             if not answer and not default:
                 continue
             try:
                 return read(answer or default or "")
             except ValueError as problem:
-                print(hide_keys(str(problem)))
+                print(hide_keys(f"{problem}."))
 
     def hidden(self, option: str, question: str) -> str:
         """Return an answer that is not shown while it is typed; it may be empty."""

@@ -77,6 +77,7 @@ class SerialSource:
         """Read until the port breaks."""
         lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         reader = _Reader(deliver, lost)
+        refusal: SourceError | None = None
         try:
             transport, _ = await serial_asyncio.create_serial_connection(
                 asyncio.get_running_loop(),
@@ -87,9 +88,10 @@ class SerialSource:
                 exclusive=True,
             )
         except (OSError, ValueError, OverflowError, termios.error) as problem:
-            number = errno_of(problem)
-            refusal = SettingRefusedError if number == errno.EINVAL else SourceError
-            raise refusal(cause_of(self.device, number, str(problem))) from None
+            refusal = self._refusal(problem)
+        if refusal:
+            # Not as the end of `problem`, whose traceback would keep the port open.
+            raise refusal
         flags = _mark_damage(transport.serial.fd)
         reader.unmarker = Unmarker() if flags & termios.PARMRK else None
         if flags & (MARKING | AGAINST_MARKING) == MARKING:
@@ -101,6 +103,11 @@ class SerialSource:
         finally:
             transport.close()
         raise SourceError(f"{self.device} is gone ({problem_at_end or 'closed'}): check the cable")
+
+    def _refusal(self, problem: BaseException) -> SourceError:
+        number = errno_of(problem)
+        kind = SettingRefusedError if number == errno.EINVAL else SourceError
+        return kind(cause_of(self.device, number, str(problem)))
 
 
 class _Reader(asyncio.Protocol):

@@ -27,6 +27,7 @@ from gateway.cli.init.meter import (
     listen,
 )
 from gateway.cli.init.reader import (
+    Answering,
     choose_answering,
     choose_reader,
     choose_unit_id,
@@ -115,10 +116,11 @@ def _ask(options: argparse.Namespace, questions: Questions) -> tuple[Answers, Ma
     auth = given_key("auth-key", options.auth_key, folder)
     _agree_to_replace(questions, options.config, is_forced=options.force)
     source = choose_source(questions, options.port, options.source, folder)
-    reader = None
+    device = source.target if source.kind == SERIAL else ""
+    served = None
     if options.reader or options.map or options.yes:
         # What can be refused is refused before anybody waits for telegrams.
-        reader = _reader(questions, options)
+        served = _served(questions, options, device)
     if source.kind == SIMULATOR:
         given = given or FoundKey(SIMULATOR_KEY, "")
     encrypting = given.key if given else SIMULATOR_KEY, auth.key if auth else None
@@ -129,13 +131,9 @@ def _ask(options: argparse.Namespace, questions: Questions) -> tuple[Answers, Ma
         auth, telegram = find_auth_key(questions, messages, key.key, telegram)
     snapshot = Snapshot.of(telegram)
     print(f"The key fits. {_shown(snapshot)}")
-    if reader is None:
-        is_single_phase = (
-            "voltage_l2" not in snapshot.measured and "voltage_l1" in snapshot.measured
-        )
-        reader = _reader(questions, options, is_single_phase=is_single_phase)
-    device = source.target if source.kind == SERIAL else ""
-    answering = choose_answering(questions, reader, options.listen, device)
+    if served is None:
+        is_single = "voltage_l1" in snapshot.measured and "voltage_l2" not in snapshot.measured
+        served = _served(questions, options, device, is_single_phase=is_single)
     keys: dict[str, Key] = {}
     answers = Answers(
         source=found.address,
@@ -143,21 +141,30 @@ def _ask(options: argparse.Namespace, questions: Questions) -> tuple[Answers, Ma
         interval_s=found.listening.interval_s,
         key=_written(key, KEY_STEM, folder, keys),
         auth_key=_written(auth, AUTH_STEM, folder, keys) if auth else "",
-        reader=reader,
-        answering=answering,
+        reader=served[0],
+        answering=served[1],
     )
     return answers, keys
 
 
-def _reader(
-    questions: Questions, options: argparse.Namespace, *, is_single_phase: bool = False
-) -> Reader:
+def _served(
+    questions: Questions,
+    options: argparse.Namespace,
+    meter_device: str,
+    *,
+    is_single_phase: bool = False,
+) -> tuple[Reader, Answering]:
+    """Return who will read the meter, and where it is answered."""
     found = choose_reader(questions, options.reader, options.map, is_single_phase=is_single_phase)
-    return choose_unit_id(questions, found, options.unit)
+    reader = choose_unit_id(questions, found, options.unit)
+    return reader, choose_answering(questions, reader, options.listen, meter_device)
 
 
 def _agree_to_replace(questions: Questions, path: Path, *, is_forced: bool) -> None:
-    """Ask before a config is replaced; ConfigError unless somebody agrees."""
+    """Ask before a config is replaced; ConfigError unless somebody agrees, and it can be done."""
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
+        raise ConfigError(f"{path}: nothing can be written into {folder}")
     if is_forced or not os.path.lexists(path):
         return
     if not questions.is_agreed("force", f"{path} is there already. Replace it at the end?"):
@@ -211,8 +218,9 @@ async def _trouble_with(path: Path) -> str | None:
     stop = asyncio.Event()
     stop.set()
     try:
-        await service.listen()
-        await service.run(stop)
+        bound = await service.listen()
     except ConfigError as problem:
         return str(problem)
-    return None
+    await service.run(stop)
+    absent = [each.config.host for each in bound if each.port is None and not each.config.line]
+    return f"{absent[0]} is no address of this machine: hostname -I lists them" if absent else None

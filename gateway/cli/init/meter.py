@@ -66,20 +66,16 @@ def choose_source(
     if source is not None:
         return questions.ask("source", "", source, None, from_address)
     ports = serial_ports.find() if port is None else []
+    question = (
+        "No serial port is here: no /dev/serial/by-id, ttyUSB, ttyACM or ttyAMA. Is the adapter "
+        "plugged in?\nThe port's device, or another source, such as simulator:kaifa-ma309m"
+    )
     if ports:
         print("Serial ports of this machine:")
         for number, each in enumerate(ports, 1):
             print(f"  {number}  {each}")
-        question = "Which one leads to the meter? Its number"
-    else:
-        if port is None:
-            print(
-                "No serial port is here: no /dev/serial/by-id, ttyUSB, ttyACM or ttyAMA. Plug in "
-                "the adapter, and start again."
-            )
-        question = "Or the port's device, or another source, such as simulator:kaifa-ma309m"
-    default = "1" if len(ports) == 1 else None
-    return questions.ask("port", question, port, default, from_port)
+        question = "Which one leads to the meter?"
+    return questions.ask("port", question, port, "1" if len(ports) == 1 else None, from_port)
 
 
 def listen(address: SourceAddress, encrypting: tuple[Key, Key | None], wish: LineWish) -> Found:
@@ -95,11 +91,10 @@ def listen(address: SourceAddress, encrypting: tuple[Key, Key | None], wish: Lin
     source = open_source(address, *encrypting)
     progress.say(f"Listening to {source.describe()}; Ctrl-C stops.")
     listening = _hear(source, progress)
-    found = Found(address.text, source.describe(), listening)
-    _tell(found, progress)
+    _tell(listening, progress)
     if not listening.messages:
         raise NotFoundError(_why(listening))
-    return found
+    return Found(address.text, source.describe(), listening)
 
 
 def _try_settings(
@@ -108,7 +103,7 @@ def _try_settings(
     """Listen with one setting after the other, until a whole telegram comes."""
     progress.say(f"Listening to {address.target}; Ctrl-C stops.")
     said: list[str] = []
-    refused: SettingRefusedError | None = None
+    refused = ""
     for setting in settings:
         line = f"{setting}{f' ({setting.line})' if setting.line else ''}"
         progress.say(f"{line}:")
@@ -117,13 +112,12 @@ def _try_settings(
             listening = _hear(source, progress)
         except SettingRefusedError as problem:
             progress.say("  the port refuses this setting")
-            refused = problem
+            refused = str(problem)
             continue
-        text = f"{address.text}?baud={setting.baud}&parity={setting.parity}"
-        found = Found(text, f"{line}{_pace(listening)}", listening)
-        _tell(found, progress)
+        _tell(listening, progress)
         if listening.messages:
-            return found
+            text = f"{address.text}?baud={setting.baud}&parity={setting.parity}"
+            return Found(text, f"{setting}, {listening.describe()}", listening)
         why = _why(listening)
         progress.say("  no telegram" if why in said else f"  no telegram: {why}")
         said.append(why)
@@ -131,7 +125,7 @@ def _try_settings(
             # Also a line that is set wrongly brings bytes, if only broken ones.
             raise NotFoundError("nothing comes on this port, so no other setting would help")
     if not said and refused:
-        raise NotFoundError(str(refused))
+        raise NotFoundError(refused)
     raise NotFoundError(
         f"bytes come, but none of {len(said)} settings made telegrams of them; --baud and --parity "
         "name another one. What was said above of each is where to look next"
@@ -147,6 +141,8 @@ def _hear(source: Source, progress: Progress) -> Listening:
         raise
     except SourceError as problem:
         raise NotFoundError(str(problem)) from None
+    finally:
+        progress.clear()
     return listening
 
 
@@ -171,21 +167,16 @@ async def _take(source: Source, listening: Listening, progress: Progress) -> Non
         listening.finish(time.monotonic())
 
 
-def _tell(found: Found, progress: Progress) -> None:
-    """Say what came, if telegrams did."""
-    listening = found.listening
-    progress.say(f"  {counted(listening, time.monotonic()).split(', next')[0]}")
-    if not listening.messages:
-        return
-    framing = "HDLC" if listening.is_hdlc else "M-Bus"
-    names = " and ".join(describe_title(title) for title in listening.titles)
-    count = len(listening.titles)
-    whose = f"{count} meters, {names}" if count > 1 else f"meter {names}"
-    progress.say(f"Found: telegrams in {framing} frames{_pace(listening)}, of {whose}.")
-
-
-def _pace(listening: Listening) -> str:
-    return f", one every {listening.interval_s:.2g} s" if listening.interval_s else ""
+def _tell(listening: Listening, progress: Progress) -> None:
+    """Say what came."""
+    if listening.bytes:
+        progress.say(f"  {counted(listening)}")
+    if listening.messages:
+        titles = [describe_title(title) for title in listening.titles]
+        whose = (
+            f"{len(titles)} meters, {' and '.join(titles)}" if titles[1:] else f"meter {titles[0]}"
+        )
+        progress.say(f"Found: {listening.describe()}, {whose}.")
 
 
 def _why(listening: Listening) -> str:

@@ -18,19 +18,19 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._clear()
+        self.clear()
         print(text, flush=True)
 
     def count(self, listening: Listening, now: float) -> None:
         """Show what has come so far."""
         waited_s = now - listening.began
         if self._is_terminal:
-            self._replace(f"  {counted(listening, now)}")
+            self._replace(f"  {_waiting(listening, now)}")
             return
         shown = len(listening.messages), int(waited_s // LINE_S)
         if shown not in ((0, 0), self._shown):
             self._shown = shown
-            print(f"  {waited_s:.0f} s: {counted(listening, now)}", flush=True)
+            print(f"  {waited_s:.0f} s: {_waiting(listening, now)}", flush=True)
 
     def _replace(self, text: str) -> None:
         # A line that wraps could not be taken back.
@@ -38,28 +38,28 @@ class Progress:
         print(f"\r{text:<{self._width}}", end="", flush=True)
         self._width = len(text)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Take back what is replaced, before something else is printed."""
         if self._width:
-            print(f"\r{'':<{self._width}}\r", end="")
+            print(f"\r{'':<{self._width}}\r", end="", flush=True)
             self._width = 0
 
 
-def counted(listening: Listening, now: float) -> str:
+def counted(listening: Listening) -> str:
+    """Return what has come on a line."""
+    counts = (
+        (listening.bytes, "byte"),
+        (listening.frames, "frame"),
+        (len(listening.messages), "telegram"),
+    )
+    return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
+
+
+def _waiting(listening: Listening, now: float) -> str:
     """Return what has come on a line, and when the next telegram is due."""
     if not listening.bytes:
         return f"no byte in {now - listening.began:.0f} s; meters push every 1 to 10 s"
-    parts = [
-        _number(listening.bytes, "byte"),
-        _number(listening.frames, "frame"),
-        _number(len(listening.messages), "telegram"),
-    ]
     next_in_s = listening.next_in_s(now)
     if next_in_s is not None:
-        parts.append(f"next telegram in about {next_in_s:.0f} s")
-    elif listening.messages:
-        parts.append("waiting for the next one")
-    return ", ".join(parts)
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+        return f"{counted(listening)}, next telegram in about {next_in_s:.0f} s"
+    return f"{counted(listening)}, waiting for the next one"

@@ -10,9 +10,9 @@ ON_RS485 = "rs485"
 # Where several maps serve one reader: those that most use come first (docs/inverters.md).
 FIRST_MAPS = (
     "fronius_smart_meter_213",
-    "carlo_gavazzi_em24_e1",
     "sunspec_213",
     "sunspec_203",
+    "carlo_gavazzi_em24_e1",
     "eastron_sdm630",
     "kostal_ksem_tq",
     "obis_plain",

@@ -34,7 +34,7 @@ LENGTHS = {
     "lg-e450-gbt": 332,
     "lg-e570": 634,
 }
-COMMANDS = ("run", "check", "decode", "explain", "maps", "read", "simulate", "tls")
+COMMANDS = ("init", "run", "check", "decode", "explain", "maps", "read", "simulate", "tls")
 SHIPPED_CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 

@@ -41,6 +41,7 @@ from gateway.located import ConfigError
 from gateway.readers import Reader
 from gateway.service import Service
 from gateway.snapshot import Snapshot
+from gateway.sources.serial_port import SerialSource
 from gateway.telegram import Key
 
 FOUND_WRONG = 1
@@ -199,7 +200,7 @@ def _shown(snapshot: Snapshot) -> str:
 def _tell_what_comes_next(path: Path, answers: Answers) -> None:
     """Say what to enter in the reader, what stands in the way now, and how it is started."""
     reader, answering = answers.reader, answers.answering
-    print(f"\nEnter as the energy meter in: {reader.name}")
+    print(f"\nIn {reader.name}, as its energy meter, enter:")
     if answering.transport is Transport.SERIAL:
         print("  line     9600 baud 8N1, or change it in both places")
     else:
@@ -207,7 +208,11 @@ def _tell_what_comes_next(path: Path, answers: Answers) -> None:
         print(f"  address  {host}\n  port     {port}")
     print(f"  unit id  {reader.unit_id}")
     print(f"What it needs besides:  obisgate maps show {reader.map_name}")
-    if trouble := asyncio.run(_trouble_with(path)):
+    if answering.transport is Transport.SERIAL:
+        trouble = SerialSource(answering.where).trouble()
+    else:
+        trouble = asyncio.run(_trouble_with(path))
+    if trouble:
         print(f"Before it can start: {trouble}")
     print(f"Start it:  obisgate run {path}")
 
@@ -222,5 +227,5 @@ async def _trouble_with(path: Path) -> str | None:
     except ConfigError as problem:
         return str(problem)
     await service.run(stop)
-    absent = [each.config.host for each in bound if each.port is None and not each.config.line]
+    absent = [each.config.host for each in bound if each.port is None]
     return f"{absent[0]} is no address of this machine: hostname -I lists them" if absent else None

@@ -120,10 +120,10 @@ def _try_settings(
             return Found(text, f"{setting}, {listening.describe()}", listening)
         why = _why(listening)
         progress.say("  no telegram" if why in said else f"  no telegram: {why}")
-        said.append(why)
-        if not listening.bytes:
+        if not listening.bytes and not said:
             # Also a line that is set wrongly brings bytes, if only broken ones.
             raise NotFoundError("nothing comes on this port, so no other setting would help")
+        said.append(why)
     if not said and refused:
         raise NotFoundError(refused)
     raise NotFoundError(

@@ -15,7 +15,7 @@ from gateway.sources import serial_ports
 
 MOST_SHOWN = 20
 FEW_SHOWN = 3
-MAX_UNIT_ID = 247
+MAX_UNIT_ID = 255
 # How the maps call a transport, and how the config does.
 TRANSPORTS = {
     "tcp": Transport.TCP,
@@ -140,7 +140,7 @@ def _of_map(name: str, known: dict[str, MapFile]) -> Reader:
     if name not in known:
         hint = nearest(name, known) or "; `obisgate maps` lists them"
         raise ValueError(f"unknown map {name!r}{hint}")
-    return Reader.of(f"what reads an {known[name].name}", name, known[name])
+    return Reader.of(f"the reader of {known[name].name}", name, known[name])
 
 
 def _show(found: Sequence[Reader]) -> None:

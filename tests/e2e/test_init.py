@@ -6,11 +6,10 @@ are refused, and the meter is found with the first one without.
 
 import contextlib
 import os
-import pty
 import select
-import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,11 @@ PAUSE_S = 0.6  # between two pushes of the meters here
 PIECE_BYTES = 64
 FOUND_WITHOUT_PARITY = "9600 baud 8N1"
 INTERRUPTED = 130
+# Makes the terminal the one whose Ctrl-C interrupts, as a login does; then it is the command.
+CONTROLLING = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 class Playing:
@@ -95,10 +99,17 @@ class Terminal:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.shown = ""
         self._seen = 0
-        self.process, self._screen = pty.fork()
-        if self.process == 0:
-            os.chdir(folder)
-            os.execv(OBISGATE, [str(OBISGATE), "init", *arguments])
+        self._screen, keyboard = os.openpty()
+        command = [sys.executable, "-c", CONTROLLING, str(OBISGATE), "init", *arguments]
+        self.process = subprocess.Popen(
+            command,
+            stdin=keyboard,
+            stdout=keyboard,
+            stderr=keyboard,
+            cwd=folder,
+            start_new_session=True,
+        )
+        os.close(keyboard)
 
     def until(self, words: str) -> str:
         """Wait until the words are shown; return what was shown up to them."""
@@ -120,14 +131,12 @@ class Terminal:
         """Wait for the command's end; return its exit code."""
         while self._read():
             pass
-        code = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
-        self.process = 0
-        return code
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
-        if self.process:
-            os.kill(self.process, signal.SIGKILL)
-            os.waitpid(self.process, 0)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE_S)
         os.close(self._screen)
 
     def _read(self) -> bool:

@@ -119,7 +119,7 @@ def _try_settings(
             text = f"{address.text}?baud={setting.baud}&parity={setting.parity}"
             return Found(text, f"{setting}, {listening.describe()}", listening)
         why = _why(listening)
-        progress.say("  no telegram" if why in said else f"  no telegram: {why}")
+        progress.say(f"  no telegram: {'as above' if why in said else why}")
         if not listening.bytes and not said:
             # Also a line that is set wrongly brings bytes, if only broken ones.
             raise NotFoundError("nothing comes on this port, so no other setting would help")

@@ -7,6 +7,7 @@ are refused, and the meter is found with the first one without.
 import contextlib
 import os
 import select
+import socket
 import stat
 import subprocess
 import sys
@@ -491,6 +492,14 @@ def test_what_stands_in_the_way_of_the_start_is_said(tmp_path: Path) -> None:
     assert "Before it can start: 192.0.2.77 is no address of this machine" in done.stdout
 
 
+def test_a_port_that_is_taken_is_said_before_the_start(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = scripted(tmp_path, *simulated(), "--map", "obis_plain", "--listen", where, "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{where} is in use by another program" in done.stdout
+
+
 def test_an_inverter_on_rs485_is_answered_on_a_line_of_its_own(line: Line, tmp_path: Path) -> None:
     asked = (*simulated(), "--reader", "huawei sun2000", "--listen", line.device, "--yes")
     done = scripted(tmp_path, *asked)
@@ -519,6 +528,10 @@ def test_an_inverter_on_rs485_is_answered_on_a_line_of_its_own(line: Line, tmp_p
         ((*simulated(), "--map", "obis_plain", "--listen", "nowhere:"), "is no address"),
         ((*simulated(), "--reader", "huawei sun2000"), "--listen is missing"),
         (simulated(), "--reader is missing"),
+        (
+            ("--port", "/dev/ptmx", "--map", "obis_plain", "--listen", "127.0.0.1:0"),
+            "--key is missing",
+        ),
         ((), "--port is missing"),
     ],
 )

@@ -124,10 +124,13 @@ def _ask(options: argparse.Namespace, questions: Questions) -> tuple[Answers, Ma
         served = _served(questions, options, device)
     if source.kind == SIMULATOR:
         given = given or FoundKey(SIMULATOR_KEY, "")
+    present = folder / f"{KEY_STEM}.key"
+    if options.yes and given is None and not present.exists():
+        raise ConfigError("--key is missing: with --yes nothing is asked")
     encrypting = given.key if given else SIMULATOR_KEY, auth.key if auth else None
     found = listen(source, encrypting, LineWish(options.baud, options.parity))
     messages = found.listening.messages
-    key, telegram = find_key(questions, messages, given, auth, folder / f"{KEY_STEM}.key")
+    key, telegram = find_key(questions, messages, given, auth, present)
     if auth is None:
         auth, telegram = find_auth_key(questions, messages, key.key, telegram)
     snapshot = Snapshot.of(telegram)

@@ -43,7 +43,7 @@ class Listening:
         self._hear(self._reader.feed(chunk, now, damaged), now)
 
     def finish(self, now: float) -> None:
-        """Wait no longer: the source has ended."""
+        """Wait no longer for the rest of a frame: the source has ended, or begins anew."""
         self._hear(self._reader.finish(), now)
 
     @property

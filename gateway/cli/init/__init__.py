@@ -1,7 +1,6 @@
 """obisgate init: from a meter and an inverter to a config, by a few questions."""
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -32,16 +31,15 @@ from gateway.cli.init.reader import (
     choose_reader,
     choose_unit_id,
     reached_at,
+    trouble_with,
 )
 from gateway.cli.init.written import Answers, free_name, put_in_place
 from gateway.cli.questions import Questions
-from gateway.config import SIMULATOR_KEY, Config, Transport
+from gateway.config import SIMULATOR_KEY, Transport
 from gateway.line_settings import PARITIES
 from gateway.located import ConfigError
 from gateway.readers import Reader
-from gateway.service import Service
 from gateway.snapshot import Snapshot
-from gateway.sources.serial_port import SerialSource
 from gateway.telegram import Key
 
 FOUND_WRONG = 1
@@ -211,24 +209,6 @@ def _tell_what_comes_next(path: Path, answers: Answers) -> None:
         print(f"  address  {host}\n  port     {port}")
     print(f"  unit id  {reader.unit_id}")
     print(f"What it needs besides:  obisgate maps show {reader.map_name}")
-    if answering.transport is Transport.SERIAL:
-        trouble = SerialSource(answering.where).trouble()
-    else:
-        trouble = asyncio.run(_trouble_with(path))
-    if trouble:
+    if trouble := trouble_with(answering):
         print(f"Before it can start: {trouble}")
     print(f"Start it:  obisgate run {path}")
-
-
-async def _trouble_with(path: Path) -> str | None:
-    """Open the listeners for a moment; return why they cannot be."""
-    service = Service(Config.read(path), lambda *_: None)
-    stop = asyncio.Event()
-    stop.set()
-    try:
-        bound = await service.listen()
-    except ConfigError as problem:
-        return str(problem)
-    await service.run(stop)
-    absent = [each.config.host for each in bound if each.port is None]
-    return f"{absent[0]} is no address of this machine: hostname -I lists them" if absent else None

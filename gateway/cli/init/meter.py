@@ -151,6 +151,8 @@ async def _take(source: Source, listening: Listening, progress: Progress) -> Non
         listening.take(chunk, damaged, time.monotonic())
 
     def opened(caveat: str = "") -> None:
+        # What comes now does not go on from what came before.
+        listening.finish(time.monotonic())
         if caveat:
             progress.say(f"  (open, but {caveat})")
 

@@ -1,5 +1,6 @@
 """Who will read the meter, through which map, and where the gateway answers."""
 
+import errno
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,11 +8,12 @@ from dataclasses import dataclass, replace
 from gateway import map_library
 from gateway.cli.questions import Questions
 from gateway.config import Transport
-from gateway.endpoint import parse_endpoint, show_endpoint
+from gateway.endpoint import parse_endpoint, show_endpoint, why_not_bound
 from gateway.located import nearest
 from gateway.readers import Reader, readers, search
 from gateway.registers.mapfile import MapFile
 from gateway.sources import serial_ports
+from gateway.sources.serial_port import SerialSource
 
 MOST_SHOWN = 20
 FEW_SHOWN = 3
@@ -130,6 +132,26 @@ def reached_at(endpoint: str) -> tuple[str, int]:
             return str(probe.getsockname()[0]), port
         except OSError:
             return socket.gethostname(), port
+
+
+def trouble_with(answering: Answering) -> str | None:
+    """Return why the gateway could not answer there now; the port is open for a moment only."""
+    if answering.transport is Transport.SERIAL:
+        return SerialSource(answering.where).trouble()
+    host, port = parse_endpoint(answering.where)
+    is_udp = answering.transport is Transport.UDP
+    try:
+        family, kind, *_, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_DGRAM if is_udp else socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not is_udp)
+            probe.bind(address)
+    except OSError as problem:
+        if problem.errno == errno.EADDRNOTAVAIL:
+            return f"{host} is no address of this machine: hostname -I lists them"
+        return why_not_bound(host, port, problem, is_udp=is_udp)
+    return None
 
 
 def _maps() -> dict[str, MapFile]:

@@ -323,7 +323,7 @@ def test_a_given_key_that_does_not_fit_writes_nothing(
     done = scripted(tmp_path, *asked)
     assert done.returncode == 1
     assert "wrong key" in done.stderr
-    assert "Nothing is written" in done.stderr
+    assert "nothing is written" in done.stderr
     assert not files_in(tmp_path)
 
 

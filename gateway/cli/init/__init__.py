@@ -89,7 +89,7 @@ def init(options: argparse.Namespace) -> int:
     try:
         answers, keys = _ask(options, Questions(takes_defaults=options.yes))
     except (NotFoundError, UnknownLayoutError) as problem:
-        print(f"obisgate: {problem}. Nothing is written.", file=sys.stderr)
+        print(f"obisgate: {problem}\nobisgate: nothing is written", file=sys.stderr)
         return FOUND_WRONG
     except KeyboardInterrupt:
         print("\nobisgate: stopped, nothing is written", file=sys.stderr)

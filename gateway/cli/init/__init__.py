@@ -127,7 +127,7 @@ def _ask(options: argparse.Namespace, questions: Questions) -> tuple[Answers, Ma
         raise ConfigError("--key is missing: with --yes nothing is asked")
     encrypting = given.key if given else SIMULATOR_KEY, auth.key if auth else None
     found = listen(source, encrypting, LineWish(options.baud, options.parity))
-    messages = found.listening.messages
+    messages = found.heard.messages
     key, telegram = find_key(questions, messages, given, auth, present)
     if auth is None:
         auth, telegram = find_auth_key(questions, messages, key.key, telegram)
@@ -140,7 +140,7 @@ def _ask(options: argparse.Namespace, questions: Questions) -> tuple[Answers, Ma
     answers = Answers(
         source=found.address,
         line=found.line,
-        interval_s=found.listening.interval_s,
+        interval_s=found.heard.interval_s,
         key=_written(key, KEY_STEM, folder, keys),
         auth_key=_written(auth, AUTH_STEM, folder, keys) if auth else "",
         reader=served[0],

@@ -9,9 +9,9 @@ from gateway.cli.init.meter import NotFoundError
 from gateway.cli.questions import Questions
 from gateway.health import Trouble
 from gateway.keys import is_hex_key, read_key_file, read_key_variable
-from gateway.listening import fit
 from gateway.located import ConfigError
 from gateway.telegram import Key, Security, Telegram
+from gateway.unknown_line import fit
 
 STDIN = "-"
 WAYS = "file:PATH, env:NAME, or - to read it from standard input"

@@ -11,12 +11,12 @@ from gateway.cli.init.progress import Progress, counted
 from gateway.cli.questions import Questions
 from gateway.config import SIMULATOR_KEY
 from gateway.line_settings import LineSetting, candidates
-from gateway.listening import Listening
 from gateway.located import ConfigError
 from gateway.sources import Source, SourceAddress, SourceError, open_source, serial_ports
 from gateway.sources.serial_port import SerialSource, SettingRefusedError
 from gateway.telegram import Key
 from gateway.telegram.system_title import describe_title
+from gateway.unknown_line import UnknownLine
 
 TICK_S = 0.25
 SERIAL, SIMULATOR = "serial", "simulator"
@@ -40,7 +40,7 @@ class Found:
 
     address: str
     line: str  # what comes on it, for people
-    listening: Listening
+    heard: UnknownLine
 
 
 def choose_source(
@@ -90,11 +90,11 @@ def listen(address: SourceAddress, encrypting: tuple[Key, Key | None], wish: Lin
         raise ConfigError(f"--baud and --parity are for --port, not for {address.text}")
     source = open_source(address, *encrypting)
     progress.say(f"Listening to {source.describe()}; Ctrl-C stops.")
-    listening = _hear(source, progress)
-    _tell(listening, progress)
-    if not listening.messages:
-        raise NotFoundError(_why(listening))
-    return Found(address.text, source.describe(), listening)
+    heard = _hear(source, progress)
+    _tell(heard, progress)
+    if not heard.messages:
+        raise NotFoundError(_why(heard))
+    return Found(address.text, source.describe(), heard)
 
 
 def _try_settings(
@@ -109,18 +109,18 @@ def _try_settings(
         progress.say(f"{line}:")
         try:
             source = SerialSource(address.target, setting.baud, setting.parity)
-            listening = _hear(source, progress)
+            heard = _hear(source, progress)
         except SettingRefusedError as problem:
             progress.say("  the port refuses this setting")
             refused = str(problem)
             continue
-        _tell(listening, progress)
-        if listening.messages:
+        _tell(heard, progress)
+        if heard.messages:
             text = f"{address.text}?baud={setting.baud}&parity={setting.parity}"
-            return Found(text, f"{setting}, {listening.describe()}", listening)
-        why = _why(listening)
+            return Found(text, f"{setting}, {heard.describe()}", heard)
+        why = _why(heard)
         progress.say(f"  no telegram: {'as above' if why in said else why}")
-        if not listening.bytes and not said:
+        if not heard.bytes and not said:
             # Also a line that is set wrongly brings bytes, if only broken ones.
             raise NotFoundError("nothing comes on this port, so no other setting would help")
         said.append(why)
@@ -132,55 +132,55 @@ def _try_settings(
     )
 
 
-def _hear(source: Source, progress: Progress) -> Listening:
+def _hear(source: Source, progress: Progress) -> UnknownLine:
     """Listen to a source until enough is known, or it ends."""
-    listening = Listening(time.monotonic())
+    heard = UnknownLine(time.monotonic())
     try:
-        asyncio.run(_take(source, listening, progress))
+        asyncio.run(_take(source, heard, progress))
     except SettingRefusedError:
         raise
     except SourceError as problem:
         raise NotFoundError(str(problem)) from None
     finally:
         progress.clear()
-    return listening
+    return heard
 
 
-async def _take(source: Source, listening: Listening, progress: Progress) -> None:
+async def _take(source: Source, heard: UnknownLine, progress: Progress) -> None:
     def deliver(chunk: bytes, damaged: Sequence[int] = ()) -> None:
-        listening.take(chunk, damaged, time.monotonic())
+        heard.take(chunk, damaged, time.monotonic())
 
     def opened(caveat: str = "") -> None:
         # What comes now does not go on from what came before.
-        listening.finish(time.monotonic())
+        heard.finish(time.monotonic())
         if caveat:
             progress.say(f"  (open, but {caveat})")
 
     running = asyncio.create_task(source.run(deliver, opened))
     try:
-        while not running.done() and not listening.is_over(time.monotonic()):
+        while not running.done() and not heard.is_over(time.monotonic()):
             await asyncio.wait({running}, timeout=TICK_S)
-            progress.count(listening, time.monotonic())
+            progress.count(heard, time.monotonic())
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
     if not running.cancelled():
-        listening.finish(time.monotonic())
+        heard.finish(time.monotonic())
 
 
-def _tell(listening: Listening, progress: Progress) -> None:
+def _tell(heard: UnknownLine, progress: Progress) -> None:
     """Say what came."""
-    if listening.bytes:
-        progress.say(f"  {counted(listening)}")
-    if listening.messages:
-        titles = [describe_title(title) for title in listening.titles]
+    if heard.bytes:
+        progress.say(f"  {counted(heard)}")
+    if heard.messages:
+        titles = [describe_title(title) for title in heard.titles]
         whose = (
             f"{len(titles)} meters, {' and '.join(titles)}" if titles[1:] else f"meter {titles[0]}"
         )
-        progress.say(f"Found: {listening.describe()}, {whose}.")
+        progress.say(f"Found: {heard.describe()}, {whose}.")
 
 
-def _why(listening: Listening) -> str:
-    diagnosis = listening.diagnosis(time.monotonic())
+def _why(heard: UnknownLine) -> str:
+    diagnosis = heard.diagnosis(time.monotonic())
     return diagnosis.text if diagnosis else "no telegram came"

@@ -3,7 +3,7 @@
 import shutil
 import sys
 
-from gateway.listening import Listening
+from gateway.unknown_line import UnknownLine
 
 LINE_S = 5.0  # between two plain lines in which nothing new stands
 
@@ -21,16 +21,16 @@ class Progress:
         self.clear()
         print(text, flush=True)
 
-    def count(self, listening: Listening, now: float) -> None:
+    def count(self, heard: UnknownLine, now: float) -> None:
         """Show what has come so far."""
-        waited_s = now - listening.began
+        waited_s = now - heard.began
         if self._is_terminal:
-            self._replace(f"  {_waiting(listening, now)}")
+            self._replace(f"  {_waiting(heard, now)}")
             return
-        shown = len(listening.messages), int(waited_s // LINE_S)
+        shown = len(heard.messages), int(waited_s // LINE_S)
         if shown not in ((0, 0), self._shown):
             self._shown = shown
-            print(f"  {waited_s:.0f} s: {_waiting(listening, now)}", flush=True)
+            print(f"  {waited_s:.0f} s: {_waiting(heard, now)}", flush=True)
 
     def _replace(self, text: str) -> None:
         # A line that wraps could not be taken back.
@@ -45,21 +45,21 @@ class Progress:
             self._width = 0
 
 
-def counted(listening: Listening) -> str:
+def counted(heard: UnknownLine) -> str:
     """Return what has come on a line."""
     counts = (
-        (listening.bytes, "byte"),
-        (listening.frames, "frame"),
-        (len(listening.messages), "telegram"),
+        (heard.bytes, "byte"),
+        (heard.frames, "frame"),
+        (len(heard.messages), "telegram"),
     )
     return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
 
 
-def _waiting(listening: Listening, now: float) -> str:
+def _waiting(heard: UnknownLine, now: float) -> str:
     """Return what has come on a line, and when the next telegram is due."""
-    if not listening.bytes:
-        return f"no byte in {now - listening.began:.0f} s; meters push every 1 to 10 s"
-    next_in_s = listening.next_in_s(now)
+    if not heard.bytes:
+        return f"no byte in {now - heard.began:.0f} s; meters push every 1 to 10 s"
+    next_in_s = heard.next_in_s(now)
     if next_in_s is not None:
-        return f"{counted(listening)}, next telegram in about {next_in_s:.0f} s"
-    return f"{counted(listening)}, waiting for the next one"
+        return f"{counted(heard)}, next telegram in about {next_in_s:.0f} s"
+    return f"{counted(heard)}, waiting for the next one"

@@ -19,7 +19,7 @@ LONGEST_S = 60.0
 FASTEST_S = 0.1  # no meter pushes so often: these bytes were stored
 
 
-class Listening:
+class UnknownLine:
     """What has come on a line since `began` (seconds, monotonic); holds the last messages."""
 
     def __init__(self, began: float) -> None:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.health import Diagnosis, Trouble
-from gateway.listening import LONGEST_S, Listening, fit
 from gateway.simulator import MODELS, SimulatedMeter
 from gateway.telegram import Key, Telegram
+from gateway.unknown_line import LONGEST_S, fit
 
 KEY = Key(bytes(range(100, 116)))
 WRONG = Key(bytes(16))
@@ -26,38 +26,38 @@ def pushes(
     return [meter.push().telegram for _ in range(count)]
 
 
-def heard(telegrams: list[bytes], interval_s: float = 5.0) -> Listening:
+def heard(telegrams: list[bytes], interval_s: float = 5.0) -> UnknownLine:
     """One telegram every `interval_s`, the first at second 1."""
-    listening = Listening(0.0)
+    line = UnknownLine(0.0)
     for number, telegram in enumerate(telegrams):
-        listening.take(telegram, (), 1.0 + interval_s * number)
-    return listening
+        line.take(telegram, (), 1.0 + interval_s * number)
+    return line
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_telegrams_of_every_meter_are_known_without_their_key(model: str) -> None:
-    listening = heard(pushes(model))
-    assert len(listening.messages) == 3
-    assert len(listening.titles) == 1
-    assert listening.is_over(11.0)
-    assert listening.diagnosis(11.0) is None
+    line = heard(pushes(model))
+    assert len(line.messages) == 3
+    assert len(line.titles) == 1
+    assert line.is_over(11.0)
+    assert line.diagnosis(11.0) is None
     framing = "M-Bus" if pushes(model)[0][0] == 0x68 else "HDLC"
-    assert listening.describe() == f"{framing} frames, a telegram every 5 s"
+    assert line.describe() == f"{framing} frames, a telegram every 5 s"
 
 
 def test_listening_goes_on_until_the_pause_between_telegrams_is_sure() -> None:
-    listening = heard(pushes(count=2))
-    assert not listening.is_over(6.0)
-    assert listening.interval_s == 5.0
-    assert listening.next_in_s(7.0) == 4.0
-    assert listening.next_in_s(12.0) == 0.0
+    line = heard(pushes(count=2))
+    assert not line.is_over(6.0)
+    assert line.interval_s == 5.0
+    assert line.next_in_s(7.0) == 4.0
+    assert line.next_in_s(12.0) == 0.0
 
 
 def test_a_lost_telegram_does_not_double_the_pause() -> None:
-    listening = Listening(0.0)
+    line = UnknownLine(0.0)
     for now, telegram in zip((1.0, 11.0, 16.0), pushes(), strict=True):
-        listening.take(telegram, (), now)
-    assert listening.interval_s == 5.0
+        line.take(telegram, (), now)
+    assert line.interval_s == 5.0
 
 
 def test_nobody_knows_when_the_second_telegram_comes() -> None:
@@ -70,51 +70,51 @@ def test_a_recording_that_comes_at_once_tells_no_pause() -> None:
 
 
 def test_one_whole_telegram_is_enough_when_no_other_comes() -> None:
-    listening = heard(pushes(count=1))
-    assert not listening.is_over(1.0 + SILENT_S - 0.1)
-    assert listening.is_over(1.0 + SILENT_S)
+    line = heard(pushes(count=1))
+    assert not line.is_over(1.0 + SILENT_S - 0.1)
+    assert line.is_over(1.0 + SILENT_S)
 
 
 def test_one_whole_telegram_among_noise_is_enough_after_a_minute() -> None:
-    listening, random = heard(pushes(count=1)), Random(4)
+    line, random = heard(pushes(count=1)), Random(4)
     for second in range(2, int(LONGEST_S)):
-        listening.take(random.randbytes(20), (), float(second))
-        assert not listening.is_over(float(second))
-    assert listening.is_over(LONGEST_S)
+        line.take(random.randbytes(20), (), float(second))
+        assert not line.is_over(float(second))
+    assert line.is_over(LONGEST_S)
 
 
 def test_a_line_without_a_byte_is_given_up_as_silent() -> None:
-    listening = Listening(0.0)
-    assert not listening.is_over(SILENT_S - 0.1)
-    assert listening.is_over(SILENT_S)
-    diagnosis = listening.diagnosis(SILENT_S)
+    line = UnknownLine(0.0)
+    assert not line.is_over(SILENT_S - 0.1)
+    assert line.is_over(SILENT_S)
+    diagnosis = line.diagnosis(SILENT_S)
     assert diagnosis is not None
     assert diagnosis.kind is Trouble.SILENT
 
 
 def test_noise_is_given_up_with_words() -> None:
-    listening = Listening(0.0)
-    listening.take(Random(1).randbytes(2000), (), 1.0)
-    assert listening.is_over(1.0)
-    diagnosis = listening.diagnosis(1.0)
+    line = UnknownLine(0.0)
+    line.take(Random(1).randbytes(2000), (), 1.0)
+    assert line.is_over(1.0)
+    diagnosis = line.diagnosis(1.0)
     assert diagnosis is not None
     assert diagnosis.kind is Trouble.NO_FRAMES
 
 
 def test_a_telegram_with_parity_errors_is_none() -> None:
     (telegram,) = pushes(count=1)
-    listening = Listening(0.0)
-    listening.take(telegram, (40,), 1.0)
-    listening.finish(2.0)
-    assert not listening.messages
+    line = UnknownLine(0.0)
+    line.take(telegram, (40,), 1.0)
+    line.finish(2.0)
+    assert not line.messages
 
 
 def test_a_frame_that_broke_off_does_not_swallow_the_next_telegram() -> None:
     first, second = pushes(count=2)
-    listening = Listening(0.0)
-    listening.take(first[:100], (), 1.0)
-    listening.take(second, (), 6.0)
-    assert len(listening.messages) == 1
+    line = UnknownLine(0.0)
+    line.take(first[:100], (), 1.0)
+    line.take(second, (), 6.0)
+    assert len(line.messages) == 1
 
 
 def test_two_meters_on_one_line_are_both_named() -> None:
@@ -124,21 +124,21 @@ def test_two_meters_on_one_line_are_both_named() -> None:
 
 @given(st.lists(st.binary(max_size=400), max_size=8), st.binary(max_size=3))
 def test_any_bytes_are_heard_without_an_exception(chunks: list[bytes], mixed: bytes) -> None:
-    listening = Listening(0.0)
+    line = UnknownLine(0.0)
     for number, chunk in enumerate([*chunks, mixed + pushes(count=1)[0]]):
-        listening.take(chunk, (), float(4 * number))
-        listening.diagnosis(float(4 * number))
-    listening.finish(99.0)
-    assert listening.bytes == sum(map(len, chunks)) + len(mixed) + len(pushes(count=1)[0])
+        line.take(chunk, (), float(4 * number))
+        line.diagnosis(float(4 * number))
+    line.finish(99.0)
+    assert line.bytes == sum(map(len, chunks)) + len(mixed) + len(pushes(count=1)[0])
 
 
 def test_the_right_key_gives_the_newest_telegram() -> None:
-    listening = heard(pushes())
-    telegram = fit(listening.messages, KEY, None)
+    line = heard(pushes())
+    telegram = fit(line.messages, KEY, None)
     assert isinstance(telegram, Telegram)
     counters = [
         each.invocation_counter
-        for message in listening.messages
+        for message in line.messages
         if isinstance(each := fit([message], KEY, None), Telegram)
     ]
     assert telegram.invocation_counter == max(counters)

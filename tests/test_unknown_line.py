@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.health import Diagnosis, Trouble
 from gateway.simulator import MODELS, SimulatedMeter
 from gateway.telegram import Key, Telegram
-from gateway.unknown_line import LONGEST_S, fit
+from gateway.unknown_line import LONGEST_S, UnknownLine, fit
 
 KEY = Key(bytes(range(100, 116)))
 WRONG = Key(bytes(16))

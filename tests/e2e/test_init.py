@@ -31,6 +31,7 @@ PAUSE_S = 0.6  # between two pushes of the meters here
 PIECE_BYTES = 64
 FOUND_WITHOUT_PARITY = "9600 baud 8N1"
 INTERRUPTED = 130
+AGAIN_S = 5.0
 # Makes the terminal the one whose Ctrl-C interrupts, as a login does; then it is the command.
 CONTROLLING = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
@@ -125,8 +126,19 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._screen, f"{text}\n".encode())
 
-    def press(self, key: bytes) -> None:
-        os.write(self._screen, key)
+    def leave(self, key: bytes) -> int:
+        """Press Ctrl-C or Ctrl-D; return the exit code.
+
+        Python may begin to wait for a line just when Ctrl-C comes: then a person presses it again.
+        """
+        patient_until = time.monotonic() + PATIENCE_S
+        while self.process.poll() is None:
+            assert time.monotonic() < patient_until, f"goes on:\n{self.shown}"
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                os.write(self._screen, key)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(AGAIN_S)
+        return self.end()
 
     def end(self) -> int:
         """Wait for the command's end; return its exit code."""
@@ -438,8 +450,7 @@ def test_ctrl_c_while_it_listens_ends_with_a_word(
 ) -> None:
     terminal = at_terminal("--port", line.device, "--parity", "none")
     terminal.until("no byte in")
-    terminal.press(b"\x03")
-    assert terminal.end() == INTERRUPTED
+    assert terminal.leave(b"\x03") == INTERRUPTED
     assert "stopped, nothing is written" in terminal.shown
     assert "Traceback" not in terminal.shown
     assert not files_in(tmp_path)
@@ -468,8 +479,7 @@ def test_leaving_at_a_question_writes_nothing(
     if question != "Key: ":
         terminal.type(key)
         terminal.until(question)
-    terminal.press(pressed)
-    assert terminal.end() == code
+    assert terminal.leave(pressed) == code
     assert words in terminal.shown
     assert "Traceback" not in terminal.shown
     assert not files_in(tmp_path)

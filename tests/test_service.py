@@ -79,7 +79,9 @@ def test_a_source_with_a_defect_is_said_and_tried_again_and_the_others_go_on(
         run(replace(config, meters={**config.meters, "house": house}), hear)
     assert set(heard) == {"annex"}
     (first, *_) = (r for r in caplog.records if "the program failed" in r.getMessage())
-    assert first.getMessage().startswith("house: the program failed at this meter (ZeroDivisionError")
+    assert first.getMessage().startswith(
+        "house: the program failed at this meter (ZeroDivisionError"
+    )
     assert first.exc_info
     assert "nobody thought of that" in caplog.text
 

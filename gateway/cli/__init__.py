@@ -11,7 +11,7 @@ from gateway.cli import streams
 
 # In the order of their help; each is a module here.
 COMMANDS = (
-    "run", "reload", "health", "check", "decode", "explain", "maps", "read", "record", "anonymise",
+    "init", "run", "reload", "health", "check", "decode", "explain", "maps", "read", "record", "anonymise",
     "simulate", "tls", "service",
 )  # fmt: skip
 FOUND_WRONG = 1

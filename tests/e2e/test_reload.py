@@ -560,7 +560,15 @@ def test_the_status_tells_of_meters_listeners_and_clients(
     energy(client)
     assert client.exception(1, 9999, 1) == 2
     found = status(config)
-    assert found.keys() == {"version", "config", "pid", "uptime_s", "meters", "listeners"}
+    assert found.keys() == {
+        "version",
+        "config",
+        "pid",
+        "uptime_s",
+        "meters",
+        "virtual_meters",
+        "listeners",
+    }
     assert (found["config"], found["pid"]) == (str(config), running.process.pid)
     house = found["meters"]["house"]
     assert house["source"] == f"serial port {line.device}, 2400 baud 8N1"

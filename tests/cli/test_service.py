@@ -289,6 +289,9 @@ BAD = {
     "a recording at home": (
         "serial:/dev/ttyUSB0", "recording:/home/me/m.bin", "4:13: /home/me/m.bin is in a home",
     ),
+    "a key that has an anchor": (
+        "key: file:house.key ", "key: &it file:house.key ", "5:10: write it plainly",
+    ),
     "a password beside it": (
         "serial:/dev/ttyUSB0",
         "mqtt://broker/topic?user=me&password=file:house.key",

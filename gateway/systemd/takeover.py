@@ -60,8 +60,10 @@ def wanted(at: At, given: Path | None) -> Wanted:
 
 def _present(at: At, file: Path) -> Wanted:
     config = _read(file, at)
+    root = load(read_text(file), str(file))
+    _refuse_unwritable(root)
     credentials = set()
-    for _, _, written in _key_places(load(read_text(file), str(file))):
+    for _, _, written in _key_places(root):
         kind, _, name = written.text().partition(":")
         if kind != "credential":
             raise written.error(
@@ -77,6 +79,7 @@ def _taken_over(at: At, file: Path) -> Wanted:
     config = _read(file, at)
     text = read_text(file)
     root = load(text, str(file))
+    _refuse_unwritable(root)
     _refuse_what_stays(root)
     keys: dict[str, Path] = {}
     credentials: set[str] = set()
@@ -128,11 +131,24 @@ def _key_places(root: Located) -> Iterator[tuple[str, str, Located]]:
                 yield meter.text(), word.text(), value
 
 
-def _refuse_what_stays(root: Located) -> None:
-    """Raise ConfigError for what a config in another folder, or a service, would not find."""
+def _refuse_unwritable(root: Located) -> None:
+    """Raise ConfigError for what a service, to which the system is read-only, could not write."""
     words = {name.text(): value for name, value in root.entries()}
     if "state" in words:
         raise words["state"].error(f"leave it out: a service keeps its state in {STATE_FOLDER}")
+    for _, settings in words["meters"].entries():
+        record = {word.text(): value for word, value in settings.entries()}.get("record")
+        for word, value in record.entries() if record else []:
+            if word.text() == "file" and not Path(value.text()).is_relative_to(STATE_FOLDER):
+                name = Path(value.text()).name
+                raise value.error(
+                    f"a service writes below {STATE_FOLDER} alone: file: {STATE_FOLDER / name}"
+                )
+
+
+def _refuse_what_stays(root: Located) -> None:
+    """Raise ConfigError for what a config in another folder, or a service, would not find."""
+    words = {name.text(): value for name, value in root.entries()}
     named = [(words["maps"], words["maps"].text())] if "maps" in words else []
     for _, settings in words["meters"].entries():
         for word, value in settings.entries():

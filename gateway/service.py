@@ -25,6 +25,7 @@ from gateway.tls_files import Credentials
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL_S = 600.0
+ANSWER_S = 5.0  # that a listener has for a question of ours
 
 Watches = Mapping[str, MeterWatch]
 
@@ -103,6 +104,33 @@ class Service:
             "meters": {name: watch.status(now) for name, watch in self._watches.items()},
             "listeners": [bound.status(now) for bound in self._bound],
         }
+
+    def summary(self) -> str:
+        """Return in words what is served now: "house live, 2 clients"."""
+        now = time.monotonic()
+        parts = [
+            f"{name} {watch.meter.freshness.state(now)}" for name, watch in self._watches.items()
+        ]
+        parts += [
+            f"waiting for the address {each.config.host}" for each in self._bound if each.is_absent
+        ]
+        clients = sum(each.connections for each in self._bound)
+        return ", ".join([*parts, f"{clients} client{'' if clients == 1 else 's'}"])
+
+    async def trouble(self, answer_s: float) -> str | None:
+        """Return what only a restart would mend; None: nothing.
+
+        Each meter must be read, and each listener answer a question of ours within `answer_s`. A
+        silent meter, an absent device or address and a client that is refused are no such trouble:
+        what mends them is not a restart.
+        """
+        for name, watch in self._watches.items():
+            if watch.has_died:
+                return f"meter {name} is not read any more"
+        for bound in self._bound:
+            if silence := await bound.ask(answer_s):
+                return silence
+        return None
 
     async def _apply(self, config: Config) -> list[str]:
         """Change over from the present config: first all that may fail, then all at once."""
@@ -211,6 +239,8 @@ class Service:
         match question["ask"]:
             case "status":
                 return self.status()
+            case "health":
+                return {"summary": self.summary(), "trouble": await self.trouble(ANSWER_S)}
             case "reload":
                 own = str(self._file.resolve())
                 if question.get("config", own) != own:
@@ -220,7 +250,7 @@ class Service:
                 except ConfigError as problem:
                     return {"error": str(problem)}
             case other:
-                return {"error": f"unknown ask {other!r}; known are status and reload"}
+                return {"error": f"unknown ask {other!r}; known are status, health and reload"}
 
     async def _remember_now_and_then(self) -> None:
         """Keep the state, rarely: an SD card wears out."""

@@ -188,7 +188,8 @@ DAMAGED = {
     "no JSON": b"meters: {house: {}}",
     "cut off": written()[:-20],
     "something behind": written() + b"x",
-    "another version": written().replace(b'"version": 1', b'"version": 2'),
+    "a version that never was": written().replace(b'"version": 1', b'"version": 0'),
+    "a version that is a text": written().replace(b'"version": 1', b'"version": "2"'),
     "no version": b'{"meters": {}}',
     "a list": b"[]",
     "a number": b"1",
@@ -237,6 +238,21 @@ def test_a_damaged_file_is_set_aside_and_said(file: StateFile, octets: bytes) ->
     assert file.path.with_name("house.json.damaged").read_bytes() == octets
     assert not file.path.exists()
     assert file.read() == ({}, None)
+    file.write({"house": HOUSE})
+    assert file.read() == ({"house": HOUSE}, None)
+
+
+@pytest.mark.parametrize("number", [2, 17])
+def test_a_file_of_another_version_is_said_and_kept_for_it(file: StateFile, number: int) -> None:
+    octets = written().replace(b'"version": 1', b'"version": %d' % number)
+    file.path.parent.mkdir()
+    file.path.write_bytes(octets)
+    assert file.read() == (
+        {},
+        f"{file.path} was of another version of obisgate: "
+        f"set aside as house.json.version{number}; nothing is remembered",
+    )
+    assert file.path.with_name(f"house.json.version{number}").read_bytes() == octets
     file.write({"house": HOUSE})
     assert file.read() == ({"house": HOUSE}, None)
 

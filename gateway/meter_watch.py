@@ -203,7 +203,7 @@ class MeterWatch:
             "system_title": self._title and self._title.hex().upper(),
         }
 
-    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
+    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> int | None:
         now = time.monotonic()
         if self._recorder:
             self._recorder.take(chunk, damaged, now)
@@ -211,6 +211,7 @@ class MeterWatch:
         self._health.bytes_came(chunk, len(damaged), now)
         self.meter.take(chunk, now, damaged)
         self._diagnose(now)
+        return self.meter.missing
 
     def _diagnose(self, now: float) -> None:
         """Say what is wrong between the line and the values, once as long as it stays the same."""

@@ -1,19 +1,22 @@
 """Wires the parts: sources to meters, meters to units, units to listeners. Start, run, stop."""
 
 import asyncio
+import dataclasses
 import errno
 import logging
+import os
 import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from gateway import __version__
 from gateway.config import Config, ListenerConfig, MeterConfig, Transport, UnitConfig
+from gateway.control import ControlSocket, Question, socket_path
 from gateway.endpoint import show_endpoint
-from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.located import ConfigError
-from gateway.meter import Heard, Held, Meter, News
+from gateway.meter_watch import Hear, MeterWatch
 from gateway.modbus.clients import Asking
 from gateway.modbus.responder import Responder
 from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
@@ -21,50 +24,46 @@ from gateway.modbus.tls import TlsListener
 from gateway.modbus.udp import UdpListener
 from gateway.modbus.unit import Unit
 from gateway.registers import UNSAFE
-from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
-from gateway.sources import keep_running
 from gateway.stalls import watched
 from gateway.state import StateFile
-from gateway.telegram import Fault, Layer, Layout, Telegram
 
 log = logging.getLogger(__name__)
 
 ADDRESS_RETRY_S = 5.0
 STATE_INTERVAL_S = 600.0
-FAULT_PAUSE_S = 10.0  # between two log lines about the same layer of the same meter
 
-Hear = Callable[[Meter, Telegram], None]
-Endpoint = Listener | UdpListener
 NETWORKED: Mapping[Transport, type[Listener]] = {
     Transport.TCP: Listener,
     Transport.RTU_OVER_TCP: RtuOverTcpListener,
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bound:
     """A listener and the port it got; None while its address is not there, and on serial lines."""
 
     config: ListenerConfig
-    port: int | None
+    endpoint: Listener | UdpListener | SerialListener
+    port: int | None = None
 
 
 class Service:
     """The gateway of one config. `hear` is told of every good telegram."""
 
     def __init__(self, config: Config, hear: Hear) -> None:
+        self._config = config
+        self._began = time.monotonic()
         self._state = StateFile(config.state)
         past, problem = self._state.read()
         if problem:
             log.warning("%s", problem)
-        self._watched = [
-            _Watched(each, config.layouts, past.get(name), hear, _exceptions(config, each))
+        self._watches = {
+            name: MeterWatch(each, config.layouts, past.get(name), hear, _unsafe(config, each))
             for name, each in config.meters.items()
-        ]
-        self._meters = {each.meter.name: each.meter for each in self._watched}
-        self._listeners = [(each, self._listener(each)) for each in config.listeners]
-        self._absent: list[tuple[ListenerConfig, Endpoint]] = []
+        }
+        self._bound = [Bound(each, self._endpoint(each)) for each in config.listeners]
+        self._control = ControlSocket(socket_path(Path(config.file)), self._answer)
         self._remembered: dict[str, Seen] = {}
         self._is_state_complained = False
 
@@ -73,22 +72,14 @@ class Service:
 
         An address that this machine does not have now may come: that listener opens later.
         """
-        bound = []
-        for config, listener in self._listeners:
-            if isinstance(listener, SerialListener):
-                await listener.start()
-                bound.append(Bound(config, None))
-                continue
-            try:
-                bound.append(Bound(config, (await listener.start())[1]))
-            except OSError as problem:
-                # asyncio of Python 3.12 and later loses the errno of a missing address.
-                if problem.errno not in (errno.EADDRNOTAVAIL, None):
-                    self._close()
-                    raise ConfigError(f"{config.where}: {_why_not(config, problem)}") from None
-                self._absent.append((config, listener))
-                bound.append(Bound(config, None))
-        return bound
+        try:
+            await self._open_control()
+            for each in self._bound:
+                await _open(each)
+        except ConfigError:
+            self._close()
+            raise
+        return self._bound
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read all meters until `stop` is set, then close everything."""
@@ -99,20 +90,46 @@ class Service:
             self._close()
             self._remember()
 
-    def clients(self) -> list[tuple[ListenerConfig, list[Asking]]]:
-        """Return who asks what, by listener; on a serial line clients cannot be told apart."""
+    def status(self) -> dict[str, object]:
+        """Return how the gateway, its meters and its listeners do, as plain values."""
         now = time.monotonic()
-        return [
-            (config, listener.clients.seen(now))
-            for config, listener in self._listeners
-            if not isinstance(listener, SerialListener)
-        ]
+        return {
+            "version": __version__,
+            "config": str(Path(self._config.file).resolve()),
+            "pid": os.getpid(),
+            "uptime_s": round(now - self._began, 3),
+            "meters": {name: watch.status(now) for name, watch in self._watches.items()},
+            "listeners": [_listener_status(each, now) for each in self._bound],
+        }
+
+    async def _open_control(self) -> None:
+        try:
+            await self._control.open()
+        except OSError as problem:
+            # Nothing that a meter's values depend on.
+            log.warning(
+                "%s cannot be opened: %s; other commands cannot ask this gateway",
+                self._control.path,
+                problem.strerror or problem,
+            )
+
+    async def _answer(self, question: Question) -> Mapping[str, object]:
+        """Answer what comes over the control socket."""
+        match question["ask"]:
+            case "status":
+                return self.status()
+            case other:
+                return {"error": f"unknown ask {other!r}; known is status"}
 
     async def _work(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
-            work = [tasks.create_task(each.read()) for each in self._watched]
-            work += [tasks.create_task(each.watch()) for each in self._watched]
-            work += [tasks.create_task(_listen_later(*each)) for each in self._absent]
+            work = [tasks.create_task(each.read()) for each in self._watches.values()]
+            work += [tasks.create_task(each.watch()) for each in self._watches.values()]
+            work += [
+                tasks.create_task(_listen_later(each))
+                for each in self._bound
+                if each.port is None and not isinstance(each.endpoint, SerialListener)
+            ]
             work.append(tasks.create_task(self._remember_now_and_then()))
             await stop.wait()
             for task in work:
@@ -126,7 +143,7 @@ class Service:
 
     def _remember(self) -> None:
         """Write down what the next run must know of the meters; say once if that cannot be."""
-        meters = {each.meter.name: past for each in self._watched if (past := each.past)}
+        meters = {each.meter.name: past for each in self._watches.values() if (past := each.past)}
         if not meters or meters == self._remembered:
             return
         try:
@@ -142,7 +159,7 @@ class Service:
         else:
             self._remembered = meters
 
-    def _listener(self, config: ListenerConfig) -> Endpoint | SerialListener:
+    def _endpoint(self, config: ListenerConfig) -> Listener | UdpListener | SerialListener:
         units = {unit_id: self._unit(unit) for unit_id, unit in config.units.items()}
         any_unit = self._unit(config.any_unit) if config.any_unit else None
         responder = Responder(units, any_unit)
@@ -174,141 +191,92 @@ class Service:
     def _unit(self, config: UnitConfig) -> Unit:
         return Unit(
             config.register_map,
-            self._meters[config.meter],
+            self._watches[config.meter].meter,
             config.adjustment,
             hold_s=config.hold_s,
             stale=config.stale,
         )
 
     def _close(self) -> None:
-        for _, listener in self._listeners:
-            listener.stop()
+        for each in self._bound:
+            each.endpoint.stop()
+        self._control.close()
 
 
-class _Watched:
-    """A meter with its source: reads it, and says what goes wrong with it."""
-
-    def __init__(
-        self,
-        config: MeterConfig,
-        layouts: Sequence[Layout],
-        past: Seen | None,
-        hear: Hear,
-        exceptions: str,
-    ) -> None:
-        self._source = config.source
-        decoder = config.decoder(layouts)
-        judge = Judge(config.connection_a, past if self._source.is_lasting else None)
-        began = time.monotonic()
-        self.meter = Meter(config.name, decoder, judge, config.hold_s, self._hear, began)
-        self._tell = hear
-        self._exceptions = exceptions
-        self._health = Health(began, max(SILENT_S, config.hold_s))
-        self._diagnosis: Diagnosis | None = None
-        self._came = asyncio.Event()
-        self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
-        self._unsaid: Counter[Layer] = Counter()
-
-    @property
-    def past(self) -> Seen | None:
-        """Return what the next run must know; None of what is no lasting meter."""
-        return self.meter.judge.last if self._source.is_lasting else None
-
-    async def read(self) -> None:
-        """Feed the meter from its source, for as long as that goes on."""
-        name = self.meter.name
-        await keep_running(
-            self._source,
-            self._take,
-            lambda text: log.warning("%s: %s", name, text),
-        )
-        self.meter.finish()
-        log.warning("%s: %s has ended", name, self._source.describe())
-
-    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
-        now = time.monotonic()
-        self._health.bytes_came(chunk, len(damaged), now)
-        self.meter.take(chunk, now, damaged)
-        self._diagnose(now)
-
-    def _diagnose(self, now: float) -> None:
-        """Say what is wrong between the line and the values, once as long as it stays the same."""
-        diagnosis = self._health.diagnosis(now)
-        if diagnosis and diagnosis != self._diagnosis:
-            log.warning("%s: %s", self.meter.name, diagnosis.text)
-        self._diagnosis = diagnosis
-
-    async def watch(self) -> None:
-        """Say once when the meter falls silent, and once when it is back."""
-        freshness = self.meter.freshness
-        started = time.monotonic()
-        while True:
-            last = started if freshness.received is None else freshness.received
-            left_s = last + freshness.hold_s - time.monotonic()
-            if left_s >= 0:
-                await asyncio.sleep(left_s + 0.01)
-                continue
-            log.warning(
-                "%s: no good telegram for %g s; its values are not served until one comes%s",
-                self.meter.name,
-                freshness.hold_s,
-                self._exceptions,
-            )
-            self._diagnose(time.monotonic())
-            self._came.clear()
-            await self._came.wait()
-            log.warning("%s: telegrams come again", self.meter.name)
-
-    def _hear(self, item: Heard) -> None:
-        if isinstance(item, Telegram | Fault):
-            self._health.heard(item, time.monotonic())
-        if isinstance(item, Telegram):
-            self._came.set()
-            self._tell(self.meter, item)
-        elif isinstance(item, Held):
-            # The line and the key are good; what the telegram says is not yet believed.
-            self._health.heard(item.telegram, time.monotonic())
-        elif isinstance(item, News):
-            log.warning("%s: %s", self.meter.name, item.text)
-        else:
-            self._say(item)
-
-    def _say(self, fault: Fault) -> None:
-        """Log a fault, unless one of its layer was logged just before: noise comes in floods."""
-        now = time.monotonic()
-        if now - self._said.get(fault.layer, -FAULT_PAUSE_S) < FAULT_PAUSE_S:
-            self._unsaid[fault.layer] += 1
-            return
-        more = self._unsaid.pop(fault.layer, 0)
-        self._said[fault.layer] = now
-        text = f"{fault.layer} fault at byte {fault.offset}: {fault.reason}"
-        since = f" ({more} more since the last one that was shown)" if more else ""
-        log.warning("%s: %s%s", self.meter.name, text, since)
-
-
-def _exceptions(config: Config, meter: MeterConfig) -> str:
+def _unsafe(config: Config, meter: MeterConfig) -> str:
     """Return which units go on serving a meter's values when it is stale, as a part of a line."""
     names = [
         f"{listener.where} unit {unit_id}"
         for listener in config.listeners
-        for unit_id, unit in ({"any": listener.any_unit} | dict(listener.units)).items()
-        if unit is not None and unit.meter == meter.name
+        for unit_id, unit in _units(listener).items()
+        if unit.meter == meter.name
         if unit.stale in UNSAFE or (unit.hold_s or 0) > meter.hold_s
     ]
     return f", but for {', '.join(names)}" if names else ""
 
 
-async def _listen_later(config: ListenerConfig, listener: Endpoint) -> None:
+def _units(listener: ListenerConfig) -> dict[str, UnitConfig]:
+    """Return a listener's units by what a client must ask for; "any" is every other id."""
+    units = {str(unit_id): unit for unit_id, unit in listener.units.items()}
+    return units | ({"any": listener.any_unit} if listener.any_unit else {})
+
+
+def _listener_status(bound: Bound, now: float) -> dict[str, object]:
+    """Return a listener and its clients as plain values.
+
+    On a serial line clients cannot be told apart.
+    """
+    config, endpoint = bound.config, bound.endpoint
+    asking = [] if isinstance(endpoint, SerialListener) else endpoint.clients.seen(now)
+    return {
+        "where": config.where,
+        "transport": str(config.transport),
+        "host": config.host,
+        "port": bound.port,
+        "units": {
+            unit_id: {"meter": unit.meter, "map": unit.map_name}
+            for unit_id, unit in _units(config).items()
+        },
+        "clients": [_asking_status(each) for each in asking],
+    }
+
+
+def _asking_status(asking: Asking) -> dict[str, object]:
+    shown = dataclasses.asdict(asking)
+    shown["last_request_age_s"] = round(shown.pop("idle_s"), 3)
+    if asking.connected_s is not None:
+        shown["connected_s"] = round(asking.connected_s, 3)
+    return shown
+
+
+async def _open(bound: Bound) -> None:
+    """Open a listener; ConfigError says why that is not possible.
+
+    An address that is not there now leaves it without a port.
+    """
+    if isinstance(bound.endpoint, SerialListener):
+        await bound.endpoint.start()
+        return
+    try:
+        bound.port = (await bound.endpoint.start())[1]
+    except OSError as problem:
+        # asyncio of Python 3.12 and later loses the errno of a missing address.
+        if problem.errno not in (errno.EADDRNOTAVAIL, None):
+            raise ConfigError(f"{bound.config.where}: {_why_not(bound.config, problem)}") from None
+
+
+async def _listen_later(bound: Bound) -> None:
     """Open a listener as soon as its address is there."""
-    log.warning("%s is no address of this machine now; trying again", config.host)
-    while True:
+    if isinstance(bound.endpoint, SerialListener):
+        return
+    log.warning("%s is no address of this machine now; trying again", bound.config.host)
+    while bound.port is None:
         await asyncio.sleep(ADDRESS_RETRY_S)
         try:
-            host, port = await listener.start()
+            host, bound.port = await bound.endpoint.start()
         except OSError:
             continue
-        log.warning("listening on %s now", show_endpoint(host, port))
-        return
+        log.warning("listening on %s now", show_endpoint(host, bound.port))
 
 
 def _why_not(config: ListenerConfig, problem: OSError) -> str:

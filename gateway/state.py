@@ -70,10 +70,13 @@ def default_path(config: Path) -> Path:
         home = home.expanduser()
     except RuntimeError:  # a user without a home
         home = config.parent
+    return home / "obisgate" / f"{config.resolve().stem[:40]}-{config_digest(config)}.json"
+
+
+def config_digest(config: Path) -> str:
+    """Return what tells the gateway of one config from all others, as 16 hex digits."""
     # Two configs of one user are two gateways: /a-b/c.yaml is not /a/b-c.yaml.
-    config = config.resolve()
-    digest = hashlib.sha256(os.fsencode(config)).hexdigest()
-    return home / "obisgate" / f"{config.stem[:40]}-{digest[:16]}.json"
+    return hashlib.sha256(os.fsencode(config.resolve())).hexdigest()[:16]
 
 
 def _render(meters: Mapping[str, Seen]) -> str:

@@ -1,0 +1,229 @@
+"""A meter with its source: reads it, and says what goes wrong with it."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from gateway.config import MeterConfig
+from gateway.health import SILENT_S, Diagnosis, Health
+from gateway.meter import Heard, Held, Meter, News
+from gateway.snapshot import Judge
+from gateway.snapshot.plausibility import Seen
+from gateway.sources import Source, SourceError, keep_running
+from gateway.sources.source import Deliver, Opened
+from gateway.telegram import Fault, Layer, Layout, Telegram
+
+log = logging.getLogger(__name__)
+
+FAULT_PAUSE_S = 10.0  # between two log lines about the same layer of the same meter
+DEFECT_PAUSE_S = 5.0  # before a meter at which the program failed is read again
+
+Hear = Callable[[Meter, Telegram], None]
+
+
+class LastFault(NamedTuple):
+    """A fault, and when it was heard (seconds, monotonic)."""
+
+    fault: Fault
+    heard: float
+
+
+class MeterWatch:
+    """Reads one meter. `past` is what was remembered of it, `hear` is told of good telegrams.
+
+    `unsafe` says, as a part of a log line, which units serve it also when it is stale.
+    """
+
+    def __init__(
+        self,
+        config: MeterConfig,
+        layouts: Sequence[Layout],
+        past: Seen | None,
+        hear: Hear,
+        unsafe: str,
+    ) -> None:
+        self.config = config
+        self.unsafe = unsafe
+        self._layouts = layouts
+        self._line = _Line(config.source)
+        judge = Judge(config.connection_a, past if config.source.is_lasting else None)
+        began = time.monotonic()
+        self.meter = Meter(
+            config.name, config.decoder(layouts), judge, config.hold_s, self._hear, began
+        )
+        self._tell = hear
+        self._health = Health(began, max(SILENT_S, config.hold_s))
+        self._diagnosis: Diagnosis | None = None
+        self._came = asyncio.Event()
+        self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
+        self._unsaid: Counter[Layer] = Counter()
+        self._last_fault: LastFault | None = None
+        self._title: bytes | None = None  # of the last good telegram
+
+    @property
+    def past(self) -> Seen | None:
+        """Return what the next run must know; None of what is no lasting meter."""
+        return self.meter.judge.last if self.config.source.is_lasting else None
+
+    async def read(self) -> None:
+        """Feed the meter from its source, for as long as that goes on."""
+        name = self.meter.name
+        await keep_running(
+            self._line,
+            self._take,
+            lambda text: log.warning("%s: %s", name, text),
+        )
+        self.meter.finish()
+        log.warning("%s: %s has ended", name, self._line.describe())
+
+    async def watch(self) -> None:
+        """Say once when the meter falls silent, and once when it is back."""
+        freshness = self.meter.freshness
+        started = time.monotonic()
+        while True:
+            last = started if freshness.received is None else freshness.received
+            left_s = last + freshness.hold_s - time.monotonic()
+            if left_s >= 0:
+                await asyncio.sleep(left_s + 0.01)
+                continue
+            log.warning(
+                "%s: no good telegram for %g s; its values are not served until one comes%s",
+                self.meter.name,
+                freshness.hold_s,
+                self.unsafe,
+            )
+            self._diagnose(time.monotonic())
+            self._came.clear()
+            await self._came.wait()
+            log.warning("%s: telegrams come again", self.meter.name)
+
+    def status(self, now: float) -> dict[str, object]:
+        """Return how the meter does at `now`, as plain values."""
+        line, freshness, counts = self._line, self.meter.freshness, self.meter.diagnostics
+        diagnosis = self._health.diagnosis(now)
+        last = self._last_fault
+        return {
+            "source": line.describe(),
+            "open": line.is_open,
+            "trouble": line.trouble_text,
+            "bytes": line.bytes,
+            "damaged": line.damaged,
+            "last_byte_age_s": _age_s(line.last_byte, now),
+            "state": str(freshness.state(now)),
+            "age_s": _age_s(freshness.received, now),
+            "hold_s": freshness.hold_s,
+            "telegrams": counts.telegrams,
+            "held": counts.held,
+            "faults": {str(layer): number for layer, number in counts.faults.items()},
+            "last_fault": last
+            and {
+                "layer": str(last.fault.layer),
+                "reason": last.fault.reason,
+                "offset": last.fault.offset,
+                "age_s": _age_s(last.heard, now),
+            },
+            "diagnosis": diagnosis and {"kind": str(diagnosis.kind), "text": diagnosis.text},
+            "invocation_counter": counts.invocation_counter,
+            "system_title": self._title and self._title.hex().upper(),
+        }
+
+    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        now = time.monotonic()
+        self._line.bytes_came(len(chunk), len(damaged), now)
+        self._health.bytes_came(chunk, len(damaged), now)
+        self.meter.take(chunk, now, damaged)
+        self._diagnose(now)
+
+    def _diagnose(self, now: float) -> None:
+        """Say what is wrong between the line and the values, once as long as it stays the same."""
+        diagnosis = self._health.diagnosis(now)
+        if diagnosis and diagnosis != self._diagnosis:
+            log.warning("%s: %s", self.meter.name, diagnosis.text)
+        self._diagnosis = diagnosis
+
+    def _hear(self, item: Heard) -> None:
+        if isinstance(item, Telegram | Fault):
+            self._health.heard(item, time.monotonic())
+        if isinstance(item, Telegram):
+            self._title = item.meter
+            self._came.set()
+            self._tell(self.meter, item)
+        elif isinstance(item, Held):
+            # The line and the key are good; what the telegram says is not yet believed.
+            self._health.heard(item.telegram, time.monotonic())
+        elif isinstance(item, News):
+            log.warning("%s: %s", self.meter.name, item.text)
+        else:
+            self._say(item)
+
+    def _say(self, fault: Fault) -> None:
+        """Log a fault, unless one of its layer was logged just before: noise comes in floods."""
+        now = time.monotonic()
+        self._last_fault = LastFault(fault, now)
+        if now - self._said.get(fault.layer, -FAULT_PAUSE_S) < FAULT_PAUSE_S:
+            self._unsaid[fault.layer] += 1
+            return
+        more = self._unsaid.pop(fault.layer, 0)
+        self._said[fault.layer] = now
+        text = f"{fault.layer} fault at byte {fault.offset}: {fault.reason}"
+        since = f" ({more} more since the last one that was shown)" if more else ""
+        log.warning("%s: %s%s", self.meter.name, text, since)
+
+
+class _Line:
+    """A source, and what shows of it: whether it is open, and what came.
+
+    `is_open` is None as long as that is not known: some sources have nothing to open.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.is_open: bool | None = None
+        self.trouble_text: str | None = None
+        self.bytes = 0
+        self.damaged = 0
+        self.last_byte: float | None = None
+
+    def describe(self) -> str:
+        """Return what it is, for people."""
+        return self._source.describe()
+
+    @property
+    def is_lasting(self) -> bool:
+        """Tell whether it brings the same meter in the next run."""
+        return self._source.is_lasting
+
+    def trouble(self) -> str | None:
+        """Return why it could not be opened now."""
+        return self._source.trouble()
+
+    def bytes_came(self, count: int, damaged: int, now: float) -> None:
+        """Count bytes."""
+        self.is_open, self.trouble_text = True, None
+        self.bytes += count
+        self.damaged += damaged
+        self.last_byte = now
+
+    async def run(self, deliver: Deliver, opened: Opened) -> None:
+        """Run the source, and note how that goes."""
+
+        def noted(caveat: str = "") -> None:
+            self.is_open, self.trouble_text = True, None
+            opened(caveat)
+
+        try:
+            await self._source.run(deliver, noted)
+        except SourceError as problem:
+            self.trouble_text = str(problem)
+            raise
+        else:
+            self.trouble_text = f"{self.describe()} has ended"
+        finally:
+            self.is_open = False
+
+
+def _age_s(since: float | None, now: float) -> float | None:
+    return None if since is None else round(max(0.0, now - since), 3)

@@ -10,38 +10,16 @@ behind the first broken one of a meter is not known.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from gateway.diagnoses import CAUSES, DIAGNOSES, filled, recognised
-from gateway.health import Trouble
+from gateway.diagnoses import DIAGNOSES, QUOTED, filled, recognised
+from gateway.ladder_words import BREAKS, KINDS, REFUSALS, RUNG_OF, Rung
 from gateway.snapshot.freshness import State as Fresh
 from gateway.telegram import Layer
 from gateway.telegram.anatomy.names import Text
-from gateway.telegram.anatomy.texts import LAYERS, QUOTED
 
 NEEDED_TELEGRAMS = 2  # a counter rises from one to the next
 RECENT_S = 300.0  # a client that asked in vain longer ago has given up, or was set right
-
-
-class Rung(StrEnum):
-    """The rungs, from the meter to the client."""
-
-    DEVICE = "device"
-    OPEN = "open"
-    BYTES = "bytes"
-    PARITY = "parity"
-    FRAMES = "frames"
-    CHECKSUMS = "checksums"
-    SEGMENTS = "segments"
-    DECRYPTION = "decryption"
-    LAYOUT = "layout"
-    COUNTER = "counter"
-    PLAUSIBLE = "plausible"
-    FRESH = "fresh"
-    REACHABLE = "reachable"
-    ASKED = "asked"
-    VALUES = "values"
 
 
 class State(StrEnum):
@@ -161,208 +139,14 @@ class ListenerEvidence:
     poll: str = ""
 
 
-# rung → what it is called when it holds
-NAMES: Mapping[Rung, Text] = MappingProxyType(
-    {
-        Rung.DEVICE: Text("the device is there", "das Gerät ist da"),
-        Rung.OPEN: Text("it may be opened", "es lässt sich öffnen"),
-        Rung.BYTES: Text("bytes arrive", "Bytes kommen an"),
-        Rung.PARITY: Text("their parity is good", "ihre Parität stimmt"),
-        Rung.FRAMES: Text("they are frames", "sie sind Rahmen"),
-        Rung.CHECKSUMS: Text("the checksums are good", "die Prüfsummen stimmen"),
-        Rung.SEGMENTS: Text("the segments are complete", "die Segmente sind vollständig"),
-        Rung.DECRYPTION: Text("the telegrams decrypt", "die Telegramme lassen sich entschlüsseln"),
-        Rung.LAYOUT: Text("their layout is known", "ihr Aufbau ist bekannt"),
-        Rung.COUNTER: Text("the counter rises", "der Zähler der Telegramme steigt"),
-        Rung.PLAUSIBLE: Text("the values are plausible", "die Werte sind plausibel"),
-        Rung.FRESH: Text("the values are fresh", "die Werte sind frisch"),
-        Rung.REACHABLE: Text(
-            "the network reaches the listener", "das Netz erreicht den Modbus-Anschluss"
-        ),
-        Rung.ASKED: Text("a client has asked", "ein Client hat gefragt"),
-        Rung.VALUES: Text("it got values", "er hat Werte bekommen"),
-    }
-)
-
-# What the ladder says itself. The name's first part is the rung that it breaks.
-BREAKS: Mapping[str, Text] = MappingProxyType(
-    {
-        "frames.cut": Text(
-            "frames begin, but they do not end as they should ({reason}): bytes are lost on the "
-            "way; check the wires, the adapter's supply, and that no other program reads the port",
-            "Rahmen beginnen, enden aber nicht, wie sie sollen („{reason}“): Bytes gehen unterwegs "
-            "verloren; prüfe die Drähte, die Versorgung des Adapters, und dass kein anderes "
-            "Programm den Anschluss liest",
-        ),
-        "checksums.bad": Text(
-            "frames come, but their checksums are wrong ({reason}): bytes are changed on the way; "
-            "check the parity (M-Bus: ?parity=even), the wires and the adapter's supply",
-            "Rahmen kommen, aber ihre Prüfsummen sind falsch („{reason}“): Bytes werden unterwegs "
-            "verändert; prüfe die Parität (M-Bus: ?parity=even), die Drähte und die Versorgung "
-            "des Adapters",
-        ),
-        "segments.missing": Text(
-            "good frames come, but not all of a telegram ({reason}): frames are lost on the way; "
-            "check the wires and the adapter's supply, and that no other program reads the port",
-            "gute Rahmen kommen, aber nicht alle eines Telegramms („{reason}“): Rahmen gehen "
-            "unterwegs verloren; prüfe die Drähte und die Versorgung des Adapters, und dass kein "
-            "anderes Programm den Anschluss liest",
-        ),
-        "decryption.refused": Text(
-            "the last telegram does not decrypt ({reason}): compare the key with the operator's "
-            "letter, character by character",
-            "das letzte Telegramm lässt sich nicht entschlüsseln („{reason}“): vergleiche den "
-            "Schlüssel mit dem Brief des Netzbetreibers, Zeichen für Zeichen",
-        ),
-        "layout.refused": Text(
-            "the last telegram decrypts, but it is not understood ({reason}): please send us what "
-            "`obisgate explain --redact` prints of it",
-            "das letzte Telegramm lässt sich entschlüsseln, wird aber nicht verstanden "
-            "(„{reason}“): bitte sende uns, was `obisgate explain --redact` davon zeigt",
-        ),
-        "counter.old": Text(
-            "telegrams come, but their invocation counter does not rise ({reason}): old telegrams "
-            "are sent again; read the meter itself, not a recording or a repeater of it",
-            "Telegramme kommen, aber ihr Zähler (invocation counter) steigt nicht („{reason}“): "
-            "alte Telegramme werden noch einmal gesendet; lies den Zähler selbst, keine Aufnahme "
-            "und keinen Verstärker davon",
-        ),
-        "counter.other": Text(
-            "telegrams of several meters come ({reason}): let the line carry those of one meter",
-            "Telegramme mehrerer Zähler kommen („{reason}“): lass nur einen Zähler an die Leitung",
-        ),
-        "plausible.refused": Text(
-            "the values cannot be, or not follow each other ({reason}): compare them with the "
-            "meter's display, and `connection` in the config with the main fuse",
-            "die Werte können nicht sein, oder nicht aufeinander folgen („{reason}“): vergleiche "
-            "sie mit der Anzeige des Zählers, und `connection` in der Konfiguration mit der "
-            "Hauptsicherung",
-        ),
-        "fresh.stale": Text(
-            "the last good telegram came {age} s ago, and may be served for {hold} s: if the meter "
-            "pushes less often, make `hold` three times the pause between two pushes",
-            "das letzte gute Telegramm kam vor {age} s und darf {hold} s lang gezeigt werden: wenn "
-            "der Zähler seltener sendet, setze `hold` auf das Dreifache der Pause zwischen zwei "
-            "Sendungen",
-        ),
-        "fresh.ended": Text(
-            "the source is at its end ({source}), and its values are stale: name a source that goes "
-            "on, such as serial:/dev/serial/by-id/…",
-            "die Quelle ist zu Ende ({source}), und ihre Werte sind veraltet: nenne eine, die "
-            "weitergeht, etwa serial:/dev/serial/by-id/…",
-        ),
-        "reachable.none": Text(
-            "no gateway is running: {command}", "es läuft kein Gateway: {command}"
-        ),
-        "reachable.unserved": Text(
-            "no listener has a unit for this meter: write one below `listeners` in the config, "
-            "such as units: {{1: {{meter: {meter}, map: sunspec_213}}}}",
-            "kein Modbus-Anschluss zeigt diesen Zähler: schreib einen unter `listeners` in die "
-            "Konfiguration, etwa units: {{1: {{meter: {meter}, map: sunspec_213}}}}",
-        ),
-        "reachable.absent": Text(
-            "{endpoint} is no address of this machine now: hostname -I lists those that it has",
-            "{endpoint} ist derzeit keine Adresse dieser Maschine: hostname -I zeigt, welche sie "
-            "hat",
-        ),
-        "reachable.local": Text(
-            "{endpoint} is open on this machine only: for other devices write 0.0.0.0 in place of "
-            "its address in the config",
-            "{endpoint} ist nur auf dieser Maschine offen: für andere Geräte schreib 0.0.0.0 "
-            "anstelle der Adresse in die Konfiguration",
-        ),
-        "reachable.closed": Text(
-            "{endpoint}: 'allow' lets this machine alone in: add the network of the device that "
-            "is to ask, such as 192.168.1.0/24",
-            "{endpoint}: 'allow' lässt nur diese Maschine herein: füge das Netz des Geräts an, das "
-            "fragen soll, etwa 192.168.1.0/24",
-        ),
-        "reachable.deaf": Text(
-            "{endpoint} does not answer a Modbus read from this machine ({reason}): look into the "
-            "gateway's log",
-            "{endpoint} antwortet auf keine Modbus-Anfrage von dieser Maschine („{reason}“): sieh "
-            "in das Log des Gateways",
-        ),
-        "asked.nobody": Text(
-            "nobody has asked yet: give this machine's address, the port and the unit id to the "
-            "inverter; a firewall cannot be seen from here, so try it from another machine:{poll}",
-            "noch niemand hat gefragt: trag Adresse dieser Maschine, Port und Unit-ID im "
-            "Wechselrichter ein; eine Firewall ist von hier nicht zu sehen, also versuch es von "
-            "einer anderen Maschine:{poll}",
-        ),
-        "values.unit": Text(
-            "{address} asks for unit {unit}, which is not served here: set {units} in it, or serve "
-            "that unit in the config",
-            "{address} fragt nach Unit {unit}, die es hier nicht gibt: stell dort {units} ein, "
-            "oder nimm diese Unit in die Konfiguration auf",
-        ),
-        "values.address": Text(
-            "{address} asks unit {unit} for addresses that no map serves (exception 0x02): another "
-            "map is needed; the gateway's log names the addresses, `obisgate maps` who reads what",
-            "{address} fragt Unit {unit} nach Adressen, die keine Registerkarte hat (Exception "
-            "0x02): sie braucht eine andere; das Log des Gateways nennt die Adressen, `obisgate "
-            "maps`, wer was liest",
-        ),
-        "values.count": Text(
-            "{address} asks unit {unit} for too many registers at once (exception 0x03): set it to "
-            "read at most 125, or choose the map that it is made for (`obisgate maps`)",
-            "{address} fragt Unit {unit} nach zu vielen Registern auf einmal (Exception 0x03): "
-            "stell dort höchstens 125 ein, oder wähl die Registerkarte, für die es gemacht ist "
-            "(`obisgate maps`)",
-        ),
-        "values.function": Text(
-            "{address} asks unit {unit} with a function that only reads are answered to (exception "
-            "0x01): set it to function 3 or 4, and to a meter, not to an inverter",
-            "{address} fragt Unit {unit} mit einer Funktion, die es hier nicht gibt (Exception "
-            "0x01): stell dort Funktion 3 oder 4 ein, und einen Zähler, keinen Wechselrichter",
-        ),
-        "values.stale": Text(
-            "{address} asked unit {unit} when there were no fresh values (exception 0x0B), and not "
-            "since: restart it, or its search for a meter",
-            "{address} fragte Unit {unit}, als es keine frischen Werte gab (Exception 0x0B), und "
-            "seither nicht: starte es neu, oder seine Suche nach einem Zähler",
-        ),
-    }
-)
-
-# What `health` and the sources say breaks this rung.
-RUNG_OF: Mapping[str, Rung] = MappingProxyType(
-    {name: Rung(name.split(".")[0]) for name in BREAKS}
-    | {name: Rung.FRAMES for name in DIAGNOSES if name.startswith("frames.")}
-    | {name: Rung.PARITY for name in DIAGNOSES if name.startswith("parity.")}
-    | {name: Rung.BYTES for name in DIAGNOSES if name.startswith("silent.")}
-    | {name: Rung.DECRYPTION for name in DIAGNOSES if name.startswith("key.")}
-    | {"foreign": Rung.SEGMENTS, "layout": Rung.LAYOUT, "ended": Rung.FRESH}
-    | {name: Rung.OPEN for name in CAUSES if name.startswith("open.")}
-    | {"device.absent": Rung.DEVICE, "device.gone": Rung.DEVICE, "file.absent": Rung.DEVICE}
-)
-# Of a diagnosis whose words are those of another version.
-KINDS: Mapping[str, Rung] = MappingProxyType(
-    {
-        Trouble.SILENT: Rung.BYTES,
-        Trouble.NO_FRAMES: Rung.FRAMES,
-        Trouble.FOREIGN: Rung.SEGMENTS,
-        Trouble.NO_DECRYPTION: Rung.DECRYPTION,
-        Trouble.UNKNOWN_LAYOUT: Rung.LAYOUT,
-    }
-)
-# A refusal shows that all rungs below its own are good.
-REFUSALS: Mapping[str, str] = MappingProxyType(
-    {
-        Layer.FRAME: "frames.cut",
-        Layer.SEGMENT: "segments.missing",
-        Layer.CIPHERING: "decryption.refused",
-        Layer.DECRYPTION: "decryption.refused",
-        Layer.STRUCTURE: "layout.refused",
-        Layer.LAYOUT: "layout.refused",
-        Layer.IDENTITY: "counter.other",
-        Layer.COUNTER: "counter.old",
-        Layer.PLAUSIBILITY: "plausible.refused",
-    }
-)
 RUNGS = tuple(Rung)
 OF_METER = RUNGS[: RUNGS.index(Rung.REACHABLE)]
 NOTHING = Text("", "")
+UNCOUNTED = Text(
+    "who asks on a serial line is not counted",
+    "wer an einer seriellen Leitung fragt, wird nicht gezählt",
+)
+SHOWN = 5  # clients
 
 _Break = tuple[Rung, Text]
 
@@ -381,11 +165,15 @@ def climb(
     more evidence will come, and what came in `listened_s` decides.
     """
     found = [*_meter_rungs(meter, is_over=is_over, listened_s=listened_s)]
-    if listeners is None:
-        said = filled(BREAKS["reachable.none"], command=command)
-        found.append(Finding(Rung.REACHABLE, State.BROKEN, said))
-        return found + [Finding(rung, State.UNKNOWN, NOTHING) for rung in (Rung.ASKED, Rung.VALUES)]
-    return found + [*_listener_rungs(meter, listeners)]
+    if listeners is not None:
+        return [*found, *_listener_rungs(meter, listeners)]
+    said = filled(BREAKS["reachable.none"], command=command)
+    return [
+        *found,
+        Finding(Rung.REACHABLE, State.BROKEN, said),
+        Finding(Rung.ASKED, State.UNKNOWN, NOTHING),
+        Finding(Rung.VALUES, State.UNKNOWN, NOTHING),
+    ]
 
 
 def first_broken(findings: Sequence[Finding]) -> Finding | None:
@@ -423,14 +211,16 @@ def _break(e: MeterEvidence, *, is_over: bool, listened_s: float) -> _Break | No
         return RUNG_OF[name] if name else Rung.OPEN, text
     if e.diagnosis:
         return _diagnosed(e, e.diagnosis)
+    if e.has_ended and not e.byte_count:
+        return Rung.BYTES, filled(BREAKS["bytes.empty"], source=e.source)
     if is_over and not e.byte_count:
         return Rung.BYTES, filled(DIAGNOSES["silent.always"], seconds=f"{listened_s:g}")
-    if e.state == Fresh.LIVE or (e.state == Fresh.HOLDING and not is_over):
+    if e.state != Fresh.STALE and not is_over:
         return None
-    if e.state == Fresh.WAITING and not is_over and not e.has_ended:
+    if e.state == Fresh.LIVE and e.telegrams >= NEEDED_TELEGRAMS:
         return None
     last = e.last_fault
-    if last and (e.age_s is None or last.age_s <= e.age_s):
+    if last and (e.age_s is None or last.age_s < e.age_s):
         return _refused(last)
     if e.state != Fresh.STALE:
         return None
@@ -478,7 +268,7 @@ def _proven(e: MeterEvidence) -> Rung | None:
 
 def _detail(rung: Rung, e: MeterEvidence) -> Text:
     """Return what is to be said of a good rung, in short."""
-    count, damaged = e.byte_count, e.damaged_count
+    count, damaged, counter = e.byte_count, e.damaged_count, e.invocation_counter
     match rung:
         case Rung.DEVICE:
             return Text(e.source, e.source)
@@ -490,34 +280,27 @@ def _detail(rung: Rung, e: MeterEvidence) -> Text:
             return Text(f"{refused} refused", f"{refused} abgewiesen")
         case Rung.SEGMENTS if refused := e.faults.get(Layer.SEGMENT):
             return Text(f"{refused} refused", f"{refused} abgewiesen")
-        case Rung.COUNTER if e.invocation_counter is not None:
-            return Text(f"at {e.invocation_counter}", f"bei {e.invocation_counter}")
+        case Rung.COUNTER if counter is not None:
+            return Text(f"at {counter}", f"bei {counter}")
         case Rung.PLAUSIBLE if e.held:
-            return Text(
-                f"{e.held} held back until confirmed", f"{e.held} bis zur Bestätigung nicht gezeigt"
-            )
+            return Text(f"{e.held} waited for the next", f"{e.held} warteten auf das nächste")
         case Rung.FRESH if e.age_s is not None:
-            return Text(
-                f"{e.age_s:.1f} s old, served for {e.hold_s:g} s",
-                f"{e.age_s:.1f} s alt, gezeigt {e.hold_s:g} s lang".replace(".", ","),
-            )
+            age, hold = f"{e.age_s:.1f} s", f"{e.hold_s:g} s"
+            german = f"{age} alt, gezeigt {hold} lang".replace(".", ",")
+            return Text(f"{age} old, served for {hold}", german)
         case _:
             return NOTHING
 
 
 def _awaited(rung: Rung, e: MeterEvidence) -> Text:
-    """Return what a rung waits for that is not known yet."""
+    """Return why a rung is not known yet, where that can be said."""
     if rung is Rung.COUNTER and e.telegrams == 1:
         return Text("one telegram so far", "bisher ein Telegramm")
     if rung is Rung.FRESH and e.state == Fresh.HOLDING:
         return Text("the next telegram is overdue", "das nächste Telegramm ist überfällig")
     last = e.last_fault
-    if last and rung is RUNG_OF.get(REFUSALS.get(last.layer, "")) and not e.telegrams:
-        named = LAYERS.get(Layer(last.layer))
-        return Text(
-            f"{last.layer}: {last.reason}",
-            f"{named.de if named else last.layer}: {QUOTED.de.format(last.reason)}",
-        )
+    if last and not e.telegrams and rung is RUNG_OF.get(REFUSALS.get(last.layer, "")):
+        return filled(QUOTED, said=last.reason)
     return NOTHING
 
 
@@ -528,26 +311,19 @@ def _listener_rungs(
     meter: MeterEvidence, listeners: Sequence[ListenerEvidence]
 ) -> Iterator[Finding]:
     yield _reachable(meter, listeners)
-    clients = [each for listener in listeners for each in listener.clients if each.requests]
-    at_meter = [each for each in clients if each.is_meter]
-    if at_meter or clients:
-        shown = ", ".join(
-            f"{each.address} (unit {each.unit})" for each in (at_meter or clients)[:5]
-        )
+    asked = [each for listener in listeners for each in listener.clients if each.requests]
+    if asked:
+        of_meter = [each for each in asked if each.is_meter] or asked
+        shown = ", ".join(f"{each.address} (unit {each.unit})" for each in of_meter[:SHOWN])
         yield Finding(Rung.ASKED, State.GOOD, Text(shown, shown))
         yield _values(listeners)
         return
-    if all(each.is_line for each in listeners) and listeners:
-        line = Text(
-            "who asks on a serial line is not counted",
-            "an einer seriellen Leitung wird nicht gezählt, wer fragt",
-        )
-        yield Finding(Rung.ASKED, State.UNKNOWN, line)
-    elif listeners:
-        poll = next((f"\n{each.poll}" for each in listeners if each.poll), "")
+    networked = [each for each in listeners if not each.is_line]
+    if networked:
+        poll = next((f"\n{each.poll}" for each in networked if each.poll), "")
         yield Finding(Rung.ASKED, State.BROKEN, filled(BREAKS["asked.nobody"], poll=poll))
     else:
-        yield Finding(Rung.ASKED, State.UNKNOWN, NOTHING)
+        yield Finding(Rung.ASKED, State.UNKNOWN, UNCOUNTED if listeners else NOTHING)
     yield Finding(Rung.VALUES, State.UNKNOWN, NOTHING)
 
 
@@ -594,7 +370,7 @@ def _values(listeners: Sequence[ListenerEvidence]) -> Finding:
         fields = {"address": each.address, "unit": each.unit, "units": ", ".join(units)}
         said = filled(BREAKS[_refusal_of(each, listener)], **fields)
         return Finding(Rung.VALUES, State.BROKEN, said)
-    shown = ", ".join(dict.fromkeys(each.address for each in good[:5]))
+    shown = ", ".join(dict.fromkeys(each.address for each in good[:SHOWN]))
     return Finding(Rung.VALUES, State.GOOD, Text(shown, shown))
 
 

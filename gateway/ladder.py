@@ -102,7 +102,11 @@ class MeterEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ClientEvidence:
-    """What one client asked of one unit. `is_meter` tells whether the unit shows this meter."""
+    """What one client asked of one unit.
+
+    `is_meter` tells whether the unit shows this meter, `is_here` whether the client is on the
+    gateway's own machine.
+    """
 
     address: str
     unit: int
@@ -110,6 +114,7 @@ class ClientEvidence:
     exceptions: Mapping[int, int]
     idle_s: float
     is_meter: bool
+    is_here: bool
 
     @property
     def got_values(self) -> bool:
@@ -339,7 +344,10 @@ def _reachable(meter: MeterEvidence, listeners: Sequence[ListenerEvidence]) -> F
 
 def _reached(listener: ListenerEvidence) -> Finding:
     where = Text(listener.endpoint, listener.endpoint)
-    if any(each.requests for each in listener.clients) or listener.is_line:
+    asked = [each for each in listener.clients if each.requests]
+    # Who is here shows only that a listener for this machine alone is meant to be one.
+    is_used = any(listener.is_local or not each.is_here for each in asked)
+    if is_used or listener.is_line:
         return Finding(Rung.REACHABLE, State.GOOD, where)
     for is_so, name in (
         (listener.is_absent, "reachable.absent"),

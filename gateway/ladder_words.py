@@ -42,7 +42,7 @@ NAMES: Mapping[Rung, Text] = MappingProxyType(
         Rung.SEGMENTS: Text("the segments are complete", "die Segmente sind vollständig"),
         Rung.DECRYPTION: Text("the telegrams decrypt", "die Telegramme lassen sich entschlüsseln"),
         Rung.LAYOUT: Text("their layout is known", "ihr Aufbau ist bekannt"),
-        Rung.COUNTER: Text("the counter rises", "der Zähler der Telegramme steigt"),
+        Rung.COUNTER: Text("the counter rises", "der Telegrammzähler steigt"),
         Rung.PLAUSIBLE: Text("the values are plausible", "die Werte sind plausibel"),
         Rung.FRESH: Text("the values are fresh", "die Werte sind frisch"),
         Rung.REACHABLE: Text(
@@ -96,7 +96,7 @@ BREAKS: Mapping[str, Text] = MappingProxyType(
         "counter.old": Text(
             "telegrams come, but their invocation counter does not rise ({reason}): old telegrams "
             "are sent again; read the meter itself, not a recording or a repeater of it",
-            "Telegramme kommen, aber ihr Zähler (invocation counter) steigt nicht („{reason}“): "
+            "Telegramme kommen, aber der Telegrammzähler (invocation counter) steigt nicht („{reason}“): "
             "alte Telegramme werden noch einmal gesendet; lies den Zähler selbst, keine Aufnahme "
             "und keinen Verstärker davon",
         ),
@@ -172,7 +172,7 @@ BREAKS: Mapping[str, Text] = MappingProxyType(
         "values.address": Text(
             "{address} asks unit {unit} for addresses that no map serves (exception 0x02): another "
             "map is needed; the gateway's log names the addresses, `obisgate maps` who reads what",
-            "{address} fragt Unit {unit} nach Adressen, die keine Registerkarte hat (Exception "
+            "{address} fragt Unit {unit} nach Adressen, die keine Registerliste hat (Exception "
             "0x02): sie braucht eine andere; das Log des Gateways nennt die Adressen, `obisgate "
             "maps`, wer was liest",
         ),
@@ -180,12 +180,12 @@ BREAKS: Mapping[str, Text] = MappingProxyType(
             "{address} asks unit {unit} for too many registers at once (exception 0x03): set it to "
             "read at most 125, or choose the map that it is made for (`obisgate maps`)",
             "{address} fragt Unit {unit} nach zu vielen Registern auf einmal (Exception 0x03): "
-            "stell dort höchstens 125 ein, oder wähl die Registerkarte, für die es gemacht ist "
+            "stell dort höchstens 125 ein, oder wähl die Registerliste, für die es gemacht ist "
             "(`obisgate maps`)",
         ),
         "values.function": Text(
-            "{address} asks unit {unit} with a function that only reads are answered to (exception "
-            "0x01): set it to function 3 or 4, and to a meter, not to an inverter",
+            "{address} asks unit {unit} with a function that is not answered here (exception "
+            "0x01): set it to read with function 3 or 4, and to a meter, not to an inverter",
             "{address} fragt Unit {unit} mit einer Funktion, die es hier nicht gibt (Exception "
             "0x01): stell dort Funktion 3 oder 4 ein, und einen Zähler, keinen Wechselrichter",
         ),

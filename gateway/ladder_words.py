@@ -96,7 +96,7 @@ BREAKS: Mapping[str, Text] = MappingProxyType(
         "counter.old": Text(
             "telegrams come, but their invocation counter does not rise ({reason}): old telegrams "
             "are sent again; read the meter itself, not a recording or a repeater of it",
-            "Telegramme kommen, aber der Telegrammzähler (invocation counter) steigt nicht („{reason}“): "
+            "Telegramme kommen, aber der Telegrammzähler steigt nicht („{reason}“): "
             "alte Telegramme werden noch einmal gesendet; lies den Zähler selbst, keine Aufnahme "
             "und keinen Verstärker davon",
         ),

@@ -113,7 +113,7 @@ async def _listener(
                 is_meter=units.get(str(each["unit"]), units.get("any", {})).get("meter") == meter,
             )
             for each in told["clients"]
-            if not _is_ours(each, own, asked)
+            if is_local or not _is_ours(each, own, asked)
         ],
         poll=_poll(told["transport"], own, port, asked),
     )
@@ -167,10 +167,12 @@ def _is_ours(client: Mapping[str, Any], own: str | None, asked: _Asked | None) -
     if client["address"] != own or asked is None:
         return False
     tried = (asked.unit, FUNCTIONS[asked.read.table], asked.read.address, asked.read.count)
-    return all(
-        (client["unit"], each["function"], each["first"], each["count"]) == tried
+    times = [
+        each["times"]
         for each in client["ranges"]
-    )
+        if (client["unit"], each["function"], each["first"], each["count"]) == tried
+    ]
+    return sum(times) == client["requests"]
 
 
 def _poll(transport: str, own: str | None, port: int | None, asked: _Asked | None) -> str:

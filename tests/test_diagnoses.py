@@ -15,7 +15,6 @@ from gateway.ladder_words import BREAKS, KINDS, NAMES, REFUSALS, RUNG_OF, Rung
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import cause_of
 from gateway.telegram import Layer
-from gateway.telegram.anatomy.names import Text
 
 ALL = {**WORDS, **BREAKS, **{str(rung): text for rung, text in NAMES.items()}}
 HEALTH = (Path(__file__).parents[1] / "gateway/health.py").read_text(encoding="utf-8")

@@ -39,6 +39,7 @@ bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed
 	$(BIN)/python bench/crowd.py
 	$(BIN)/python bench/render.py
 	$(BIN)/python bench/serial_line.py
+	$(BIN)/python bench/serial_reading.py
 	$(BENCH_BIN)/python bench/decoding.py
 	$(BIN)/python bench/damage.py
 

@@ -1,7 +1,9 @@
 """Addresses to listen on, as people write them: host:port."""
 
+import errno
 import ipaddress
 import re
+import socket
 
 LOOPBACK = "127.0.0.1"
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
@@ -29,6 +31,22 @@ def parse_endpoint(text: str, usual_port: int | None = None) -> tuple[str, int]:
 def show_endpoint(host: str, port: int) -> str:
     """Return host and port as they are written."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def why_not_bound(host: str, port: int, problem: OSError, *, is_udp: bool = False) -> str:
+    """Return why it is not possible to listen there, and what to do."""
+    where = show_endpoint(host, port)
+    if problem.errno == errno.EADDRINUSE:
+        kind = "-lunp" if is_udp else "-ltnp"
+        return f"{where} is in use by another program: ss {kind} 'sport = :{port}'"
+    if problem.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"{where} needs the right to use ports below 1024: choose 5020, or "
+            "sudo sysctl net.ipv4.ip_unprivileged_port_start=502"
+        )
+    if isinstance(problem, socket.gaierror):
+        return f"{host!r} is no name or address of this machine: hostname -I lists them"
+    return f"{where} cannot be opened: {problem.strerror or problem}"
 
 
 def _is_host(text: str) -> bool:

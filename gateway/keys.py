@@ -1,4 +1,4 @@
-"""Where keys are kept: files that only their owner can read, and the environment."""
+"""Where keys and passwords are kept: files that only their owner can read, and the environment."""
 
 import os
 import stat
@@ -18,33 +18,24 @@ def is_hex_key(text: str) -> bool:
     return len(text) > KEY_BYTES  # any 16 characters may be a key, and a name as well
 
 
-def refuse_open_file(path: Path) -> None:
-    """Raise ConfigError for a key file that others can reach, or that is none."""
+def refuse_open_file(path: Path, what: str = "key file") -> None:
+    """Raise ConfigError for a key file, or what else it is, that others can reach or is none."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise ConfigError(f"key file {path} does not exist") from None
+        raise ConfigError(f"{what} {path} does not exist") from None
     except (OSError, ValueError) as problem:
         why = getattr(problem, "strerror", None) or problem
-        raise ConfigError(f"key file {path} cannot be read: {why}") from None
+        raise ConfigError(f"{what} {path} cannot be read: {why}") from None
     if stat.S_ISDIR(mode):
-        raise ConfigError(f"key file {path} cannot be read: Is a directory")
+        raise ConfigError(f"{what} {path} cannot be read: Is a directory")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(f"key file {path} can be read by others: chmod 600 {path}")
+        raise ConfigError(f"{what} {path} can be read by others: chmod 600 {path}")
 
 
 def read_key_file(path: Path) -> Key:
     """Read a key file; ConfigError or ValueError, without a byte of it, if that cannot be."""
-    try:
-        refuse_open_file(path)
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"key file {path} does not exist") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"key file {path} is no text: write the key as 32 hex digits") from None
-    except (OSError, ValueError) as problem:
-        why = getattr(problem, "strerror", None) or problem
-        raise ConfigError(f"key file {path} cannot be read: {why}") from None
+    text = _read_private(path, "key file", "write the key as 32 hex digits")
     try:
         return Key.parse(text)
     except ValueError as problem:
@@ -59,3 +50,38 @@ def read_key_variable(name: str) -> Key:
         return Key.parse(os.environ[name])
     except ValueError as problem:
         raise ConfigError(f"environment variable {name}: {problem}") from None
+
+
+def read_password(written: str, folder: Path) -> str:
+    """Read a password from file:PATH, which starts in `folder`, or env:NAME.
+
+    ConfigError, without a letter of it, if that cannot be.
+    """
+    kind, colon, name = written.partition(":")
+    if kind == "file" and colon:
+        text = _read_private(folder / name, "password file", "save it as UTF-8")
+        where = f"password file {folder / name}"
+    elif kind == "env" and colon:
+        if name not in os.environ:
+            raise ConfigError(f"environment variable {name} is not set")
+        text, where = os.environ[name], f"environment variable {name}"
+    else:
+        raise ConfigError("a password stands in a file or a variable: file:PATH or env:NAME")
+    password = text.rstrip("\r\n")
+    if not password:
+        raise ConfigError(f"{where} is empty")
+    return password
+
+
+def _read_private(path: Path, what: str, advice: str) -> str:
+    """Read a text that only its owner can read; `advice` is for one that is no text."""
+    try:
+        refuse_open_file(path, what)
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{what} {path} does not exist") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{what} {path} is no text: {advice}") from None
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or problem
+        raise ConfigError(f"{what} {path} cannot be read: {why}") from None

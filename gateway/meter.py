@@ -52,9 +52,13 @@ class Meter:
         """Take bytes that came at `now` (seconds, monotonic); `damaged` as in `Decoder.feed`."""
         self._hear(self._decoder.feed(chunk, now, damaged))
 
+    def begin_anew(self) -> None:
+        """Wait no longer for the rest of a telegram: the next bytes do not go on from the last."""
+        self._hear(self._decoder.finish())
+
     def finish(self) -> None:
         """Wait no longer: the source has ended."""
-        self._hear(self._decoder.finish())
+        self.begin_anew()
         for fault in self.judge.finish():
             self._refuse(fault)
 

@@ -75,6 +75,7 @@ class MeterWatch:
             self._line,
             self._take,
             lambda text: log.warning("%s: %s", name, text),
+            self.meter.begin_anew,
         )
         self.meter.finish()
         log.warning("%s: %s has ended", name, self._line.describe())

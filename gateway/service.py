@@ -5,7 +5,6 @@ import dataclasses
 import errno
 import logging
 import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from gateway import __version__
 from gateway.config import Config, ListenerConfig, MeterConfig, Transport, UnitConfig
 from gateway.control import ControlSocket, Question, socket_path
-from gateway.endpoint import show_endpoint
+from gateway.endpoint import show_endpoint, why_not_bound
 from gateway.located import ConfigError
 from gateway.meter_watch import Hear, MeterWatch
 from gateway.modbus.clients import Asking
@@ -262,7 +261,10 @@ async def _open(bound: Bound) -> None:
     except OSError as problem:
         # asyncio of Python 3.12 and later loses the errno of a missing address.
         if problem.errno not in (errno.EADDRNOTAVAIL, None):
-            raise ConfigError(f"{bound.config.where}: {_why_not(bound.config, problem)}") from None
+            at = bound.config
+            is_udp = at.transport is Transport.UDP
+            why = why_not_bound(at.host, at.port, problem, is_udp=is_udp)
+            raise ConfigError(f"{at.where}: {why}") from None
 
 
 async def _listen_later(bound: Bound) -> None:
@@ -277,19 +279,3 @@ async def _listen_later(bound: Bound) -> None:
         except OSError:
             continue
         log.warning("listening on %s now", show_endpoint(host, bound.port))
-
-
-def _why_not(config: ListenerConfig, problem: OSError) -> str:
-    """Return why a listener cannot be opened, and what to do."""
-    where = show_endpoint(config.host, config.port)
-    if problem.errno == errno.EADDRINUSE:
-        kind = "-lunp" if config.transport is Transport.UDP else "-ltnp"
-        return f"{where} is in use by another program: ss {kind} 'sport = :{config.port}'"
-    if problem.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"{where} needs the right to use ports below 1024: choose 5020, or "
-            "sudo sysctl net.ipv4.ip_unprivileged_port_start=502"
-        )
-    if isinstance(problem, socket.gaierror):
-        return f"{config.host!r} is no name or address of this machine: hostname -I lists them"
-    return f"{where} cannot be opened: {problem.strerror or problem}"

@@ -38,7 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C while the libraries load ends as quietly as later.
     from gateway import __version__
-    from gateway.cli import check, decode, doctor, explain, maps, read, run, simulate, tls
+    from gateway.cli import (
+        check,
+        decode,
+        doctor,
+        explain,
+        maps,
+        read,
+        record,
+        run,
+        simulate,
+        tls,
+    )  # fmt: skip
     from gateway.located import ConfigError, hide_keys
 
     class Parser(argparse.ArgumentParser):
@@ -54,7 +65,7 @@ def _run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"obisgate {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, check, doctor, decode, explain, maps, read, simulate, tls):
+    for command in (run, check, doctor, decode, explain, maps, read, record, simulate, tls):
         command.add_to(commands)
     options = parser.parse_args(arguments)
     try:

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.cli.command import (
@@ -14,10 +14,11 @@ from gateway.cli.command import (
     keys,
     telegram_json,
 )
-from gateway.cli.telegram_input import octets_of, read_input
+from gateway.cli.telegram_input import chunks_of, read_input
 from gateway.config import Config
 from gateway.health import Health
 from gateway.located import ConfigError, nearest
+from gateway.recording import Chunk
 from gateway.snapshot import QUANTITIES
 from gateway.snapshot.quantities import TEXTS
 from gateway.telegram import Decoder, Fault, Telegram
@@ -38,7 +39,7 @@ def add_to(commands: Commands) -> None:
         commands,
         "decode",
         decode,
-        "decode telegrams: hex text or binary, M-Bus frames or a bare APDU",
+        "decode telegrams: a recording, hex text or binary, M-Bus frames or a bare APDU",
         "  obisgate decode --key-file house.key telegram.hex\n"
         "  obisgate decode --format json < meter.bin",
     )
@@ -52,12 +53,13 @@ def add_to(commands: Commands) -> None:
 def decode(options: argparse.Namespace) -> int:
     """Print every telegram and fault; 1 if there is a fault or no telegram at all."""
     decoder = _decoder(options)
-    octets = octets_of(read_input(options.file))
+    chunks = chunks_of(read_input(options.file))
+    octets = b"".join(chunk.octets for chunk in chunks)
     show = _print_json if options.format == "json" else _print_table
     health = Health(0.0)
-    health.bytes_came(octets, 0, 0.0)
+    health.bytes_came(octets, sum(len(chunk.damaged) for chunk in chunks), 0.0)
     telegrams = faults = 0
-    for item in _items(decoder, octets):
+    for item in _items(decoder, chunks, octets):
         telegrams += isinstance(item, Telegram)
         faults += isinstance(item, Fault)
         health.heard(item, 0.0)
@@ -87,14 +89,21 @@ def _decoder(options: argparse.Namespace) -> Decoder:
     return Decoder(key, auth_key)
 
 
-def _items(decoder: Decoder, octets: bytes) -> Iterator[Telegram | Fault]:
-    """Decode a stream of frames, or APDUs one after the other if the input starts with one."""
+def _items(decoder: Decoder, chunks: Sequence[Chunk], octets: bytes) -> Iterator[Telegram | Fault]:
+    """Decode a stream of frames, or APDUs one after the other if the input starts with one.
+
+    `octets` are those of all chunks.
+    """
     if (messages := bare_messages(octets)) is not None:
         for start, end in messages:
             yield decoder.decode_apdu(octets[start:end], 0.0)
         return
-    for start in range(0, len(octets), CHUNK_BYTES):
-        yield from decoder.feed(octets[start : start + CHUNK_BYTES], 0.0)
+    for at_ms, piece, damaged in chunks:
+        if damaged:
+            yield from decoder.feed(piece, at_ms / 1000, damaged)
+            continue
+        for start in range(0, len(piece), CHUNK_BYTES):
+            yield from decoder.feed(piece[start : start + CHUNK_BYTES], at_ms / 1000)
     yield from decoder.finish()
 
 

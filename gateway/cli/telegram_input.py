@@ -1,4 +1,4 @@
-"""Telegrams as a user has them at hand: a file or standard input, hex text or binary."""
+"""Telegrams as a user has them at hand: a file or standard input; hex, binary or a recording."""
 
 import codecs
 import re
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from gateway.located import ConfigError
+from gateway.recording import Chunk, Item, Torn, is_recording, parse, timeline
 
 HEX_CHARACTERS = (string.hexdigits + string.whitespace + "xX,:;-").encode("ascii")
 _HEX_TEXT = re.compile(rb"(?i)(?:0x|[0-9a-f\s:,;-])*")
@@ -22,8 +23,31 @@ def read_input(file: str) -> bytes:
         raise ConfigError(f"{file}: cannot be read: {why}") from None
 
 
+def chunks_of(read: bytes) -> list[Chunk]:
+    """Return the chunks of a recording with their times; of all else one, at time 0."""
+    if not is_recording(read):
+        return [Chunk(0, octets_of(read))]
+    return list(timeline(items_of(read)))
+
+
+def items_of(read: bytes) -> list[Item]:
+    """Return what stands in a recording; what of it is torn is said, and left out."""
+    try:
+        items = list(parse(read.splitlines()))
+    except ValueError as problem:
+        raise ConfigError(f"the input cannot be read: {problem}") from None
+    torn = [item for item in items if isinstance(item, Torn)]
+    if torn:
+        more = f" and {len(torn) - 1} more" if len(torn) > 1 else ""
+        said = f"line {torn[0].line}{more} of the recording: not whole, left out"
+        print(f"obisgate: {said}", file=sys.stderr)
+    return [item for item in items if not isinstance(item, Torn)]
+
+
 def octets_of(read: bytes) -> bytes:
-    """Return the bytes that hex text spells; what is no hex text is binary and stays."""
+    """Return the bytes that hex text spells or a recording holds; what is neither stays."""
+    if is_recording(read):
+        return b"".join(chunk.octets for chunk in chunks_of(read))
     read = read.removeprefix(codecs.BOM_UTF8)
     if not _HEX_TEXT.fullmatch(read):
         if foreign := _almost_hex(read):

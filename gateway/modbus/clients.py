@@ -3,23 +3,12 @@
 A client is an address: some come with a new connection for every read. Time is monotonic seconds.
 """
 
-import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
-from gateway.modbus.responder import (
-    EXCEPTION_BIT,
-    MAX_LENGTH,
-    MBAP,
-    MIN_LENGTH,
-    MODBUS_PROTOCOL,
-    READ_REQUEST,
-    READS,
-    Responder,
-)
+from gateway.modbus.responder import EXCEPTION_BIT, READ_REQUEST, READS, Responder
 from gateway.registers import ExceptionCode
 
 MAX_CLIENTS = 100  # and all that are connected
@@ -27,13 +16,6 @@ MAX_RANGES = 64  # of a client that are told apart
 MAX_UNITS = 32  # of a client that are told apart
 MAX_NEWS = 32  # of a client: what it asks for and does not get
 BLOCK = 100  # registers: of what is asked inside of one block, only the first is said
-
-READ_FRAME_BYTES = MBAP.size + READ_REQUEST.size
-UNIT_AT = MBAP.size - 1  # behind the length; the unit and the PDU are what is asked
-REPLY_HEAD_BYTES = MBAP.size + 2  # of a read: MBAP header, function code, byte count
-LENGTH_ENDS_AT = UNIT_AT
-READ_HEAD = bytes((0, 0, 0, 6))  # of a read: protocol, and the length of what is asked
-NEVER = 1 << 30  # bytes that no reply has
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +88,13 @@ class Clients:
 
 
 class _Count:
-    """How often, and when last; `reply_bytes` is how long the frame is that has the values."""
+    """How often, and when last."""
 
-    __slots__ = ("last", "reply_bytes", "times")
+    __slots__ = ("last", "times")
 
-    def __init__(self, reply_bytes: int = NEVER) -> None:
+    def __init__(self) -> None:
         self.times = 0
         self.last = 0.0
-        self.reply_bytes = reply_bytes
 
 
 class _AtUnit:
@@ -132,7 +113,7 @@ class Client:
     def __init__(self, address: str, served: Serves, tell: Tell, now: float) -> None:
         self.address = address
         self.asked: dict[bytes, _Count] = {}  # unit id and PDU of whole reads
-        self.last = now
+        self._came = now
         self._served = served
         self._tell = tell
         self._units: dict[int, _AtUnit] = {}
@@ -144,6 +125,12 @@ class Client:
         """How many are open."""
         return len(self._since)
 
+    @property
+    def last(self) -> float:
+        """When it was last heard of."""
+        counts = [*self.asked.values(), *(each.other for each in self._units.values())]
+        return max([self._came, *(count.last for count in counts)])
+
     def connected(self, now: float) -> None:
         """Count a connection in."""
         self._since.append(now)
@@ -154,7 +141,6 @@ class Client:
 
     def count(self, unit: int, pdu: bytes, reply: bytes | None, now: float) -> None:
         """Count one request, `reply` is the PDU that it got; None: silence."""
-        self.last = now
         at_unit = self._units.get(unit)
         if at_unit is None:
             if len(self._units) >= MAX_UNITS:
@@ -200,9 +186,7 @@ class Client:
         asked = bytes((unit,)) + pdu
         count = self.asked.get(asked)
         if count is None and len(self.asked) < MAX_RANGES:
-            registers = int.from_bytes(pdu[3:], "big")
-            reply_bytes = REPLY_HEAD_BYTES + 2 * registers if registers else NEVER
-            count = self.asked[asked] = _Count(reply_bytes)
+            count = self.asked[asked] = _Count()
         return count
 
     def _asks_in_vain(self, unit: int, pdu: bytes, now: float) -> None:
@@ -226,115 +210,9 @@ class Client:
             self._tell(self.address, f"{self.address} {text}")
 
 
-@lru_cache(maxsize=16)
-def _frames(number: int) -> struct.Struct:
-    """Return how reads in a row are taken apart: protocol and length of each, and what is asked."""
-    return struct.Struct("2x4s6s" * number)
-
-
 def _range(asked: bytes, times: int) -> Range:
     function, first, count = READ_REQUEST.unpack(asked[1:])
     return Range(function, first, count, times)
-
-
-class Heard:
-    """What comes over one connection, and when.
-
-    `begun` is when the first byte came of a request that is not whole yet, None: there is none.
-    """
-
-    __slots__ = ("begun", "heard")
-
-    def __init__(self, now: float) -> None:
-        self.heard = now
-        self.begun: float | None = None
-
-    def hear(self, _chunk: bytes, _replies: bytes, now: float) -> None:
-        """Take what came and what was replied."""
-        self.heard = now
-
-
-class HeardTcp(Heard):
-    """The same with the MBAP headers understood: counts each request to its client.
-
-    Nearly all that comes are whole reads, asked before, that get their values. That is seen by the
-    lengths alone, as every exception and every silence makes the replies shorter.
-    """
-
-    __slots__ = ("_asked", "_client", "_rest")
-
-    def __init__(self, client: Client, now: float) -> None:
-        super().__init__(now)
-        self._client = client
-        self._asked = client.asked
-        self._rest = b""
-
-    def hear(self, chunk: bytes, replies: bytes, now: float) -> None:
-        """Take what came and what was replied."""
-        self.heard = now
-        if not self._rest:
-            if len(chunk) == READ_FRAME_BYTES:
-                count = self._asked.get(chunk[UNIT_AT:])
-                if count is not None and count.reply_bytes == len(replies):
-                    count.times += 1
-                    count.last = self._client.last = now
-                    return
-            elif len(chunk) % READ_FRAME_BYTES == 0 and self._count_all(chunk, replies, now):
-                return
-        self._walk(chunk, replies, now)
-
-    def _count_all(self, chunk: bytes, replies: bytes, now: float) -> bool:
-        """Count a chunk of nothing but reads, all known and answered; else False, none counted."""
-        number = len(chunk) // READ_FRAME_BYTES
-        parts = _frames(number).unpack(chunk)
-        asked = parts[1::2]
-        if parts[::2].count(READ_HEAD) != number:
-            return False
-        found = []
-        reply_bytes = 0
-        is_one = asked.count(asked[0]) == number  # whose hash is then computed once
-        for each in asked[:1] if is_one else set(asked):
-            count = self._asked.get(each)
-            if count is None:
-                return False
-            times = number if is_one else asked.count(each)
-            reply_bytes += times * count.reply_bytes
-            found.append((count, times))
-        if reply_bytes != len(replies):
-            return False
-        for count, times in found:
-            count.times += times
-            count.last = now
-        self._client.last = now
-        return True
-
-    def _walk(self, chunk: bytes, replies: bytes, now: float) -> None:
-        """Count frame by frame."""
-        stream = self._rest + chunk
-        at = replied = 0
-        while len(stream) - at >= MBAP.size:
-            transaction, protocol, length, unit = MBAP.unpack_from(stream, at)
-            if protocol != MODBUS_PROTOCOL or not MIN_LENGTH <= length <= MAX_LENGTH:
-                at = len(stream)  # nobody understands more of this
-                break
-            end = at + LENGTH_ENDS_AT + length
-            if end > len(stream):
-                break
-            pdu = stream[at + MBAP.size : end]
-            reply = None
-            if len(replies) - replied > MBAP.size:
-                echoed, _, size, of_unit = MBAP.unpack_from(replies, replied)
-                function = replies[replied + MBAP.size] & ~EXCEPTION_BIT
-                if (echoed, of_unit, function) == (transaction, unit, pdu[0] & ~EXCEPTION_BIT):
-                    ends = replied + LENGTH_ENDS_AT + size
-                    reply, replied = replies[replied + MBAP.size : ends], ends
-            self._client.count(unit, pdu, reply, now)
-            at = end
-        self._rest = stream[at:]
-        if not self._rest:
-            self.begun = None
-        elif at or self.begun is None:
-            self.begun = now
 
 
 class Overhearing(Responder):

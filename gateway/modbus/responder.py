@@ -6,6 +6,7 @@ is the Modbus Application Protocol 1.1b3, MG the Messaging on TCP/IP Implementat
 
 import struct
 from collections.abc import Mapping
+from typing import Protocol
 
 from gateway.modbus.identification import identification, server_id
 from gateway.modbus.unit import Unit
@@ -24,13 +25,30 @@ MIN_LENGTH = 2  # unit id and function code
 MAX_LENGTH = 254  # unit id and 253 bytes of PDU, MAP 4.1
 MBAP_START = struct.Struct(">HHH")
 LENGTH_ENDS = MBAP_START.size  # what the length counts starts behind it
+TRANSACTION_BYTES = 2
+PDU_AT = MBAP.size - TRANSACTION_BYTES  # in a frame without its transaction
 
-# What nearly all frames are: a read with its header, and the head of the reply to it.
-READ_FRAME = struct.Struct(">HHHBBHH")
-READ_FRAME_BYTES = READ_FRAME.size
-READ_LENGTH = READ_FRAME_BYTES - LENGTH_ENDS
-REPLY_HEAD = struct.Struct(">HHHBBB")  # MBAP header, function code, byte count
-REPLY_HEAD_LENGTH = REPLY_HEAD.size - LENGTH_ENDS
+# Nearly all frames are reads: transaction, this, unit id and PDU.
+READ_HEAD = struct.pack(">HH", MODBUS_PROTOCOL, 1 + READ_REQUEST.size)
+READ_FRAME_BYTES = MBAP.size + READ_REQUEST.size
+
+
+class Count(Protocol):
+    """How often something was asked, and when last (seconds, monotonic)."""
+
+    times: int
+    last: float
+
+
+class Tally(Protocol):
+    """Where requests are counted."""
+
+    @property
+    def asked(self) -> Mapping[bytes, Count]:
+        """The counts of whole reads, by their unit id and PDU."""
+
+    def count(self, unit: int, pdu: bytes, reply: bytes | None, now: float) -> None:
+        """Count one request and what it got: a PDU, or None for silence."""
 
 
 class Responder:
@@ -53,26 +71,28 @@ class Responder:
         if not pdu:
             return None
         function = pdu[0]
-        if function in READS and len(pdu) == READ_REQUEST.size:
-            _, address, count = READ_REQUEST.unpack(pdu)
-            words = self.read(unit, function, address, count, now)
-            if words is None:
-                return None
-            if isinstance(words, ExceptionCode):
-                return _exception(function, words)
-            return bytes((function, len(words))) + words
         served = self._units.get(unit, self._any_unit)
-        reply = _other(served, pdu) if served else ExceptionCode.TARGET_FAILED_TO_RESPOND
+        reply: bytes | ExceptionCode | None
+        if served is None:
+            reply = ExceptionCode.TARGET_FAILED_TO_RESPOND
+        elif function in READS and len(pdu) == READ_REQUEST.size:
+            _, address, count = READ_REQUEST.unpack(pdu)
+            reply = served.read(READS[function], address, count, now)
+            if type(reply) is bytes:
+                reply = bytes((function, len(reply))) + reply
+        else:
+            reply = _other(served, pdu)
         return _exception(function, reply) if isinstance(reply, ExceptionCode) else reply
 
-    def read(
-        self, unit: int, function: int, address: int, count: int, now: float
-    ) -> bytes | ExceptionCode | None:
-        """Return the words that a read of function 03 or 04 asks for; None: silence."""
-        served = self._units.get(unit, self._any_unit)
-        if served is None:
-            return ExceptionCode.TARGET_FAILED_TO_RESPOND
-        return served.read(READS[function], address, count, now)
+    def recall(self, asked: bytes, now: float) -> bytes | None:
+        """Return the reply that a read (unit id and PDU) would get again; None: not known."""
+        served = self._units.get(asked[0], self._any_unit)
+        return served.recall(asked, now) if served else None
+
+    def remember(self, asked: bytes, reply: bytes, now: float) -> None:
+        """Keep the reply to a read, if it is worth it; what it is, only its callers know."""
+        if served := self._units.get(asked[0], self._any_unit):
+            served.remember(asked, reply, now)
 
     def closes(self, unit: int) -> bool:
         """Tell whether a unit wants a client that it does not answer to be sent away."""
@@ -114,12 +134,15 @@ class Conversation:
     """One TCP connection's bytes → reply bytes, in the order of the requests (MG 4.2.2).
 
     After a header that cannot be Modbus nothing more is understood: `is_broken` tells to close.
-    So it does when a unit `hangs_up` on its client.
+    So it does when a unit `hangs_up` on its client. `begun` is when the first byte came of a
+    request that is not whole yet, None: there is none.
     """
 
-    def __init__(self, responder: Responder) -> None:
+    def __init__(self, responder: Responder, tally: Tally | None = None) -> None:
         self._responder = responder
+        self._tally = tally
         self._rest = b""
+        self.begun: float | None = None
         self.is_broken = False
         self.hangs_up = False
 
@@ -129,26 +152,39 @@ class Conversation:
             return b""
         stream = self._rest + chunk if self._rest else chunk
         replies: list[bytes] = []
-        read = self._responder.read
-        start, last_read = 0, len(stream) - READ_FRAME_BYTES
+        recall, tally = self._responder.recall, self._tally
+        start = 0
         while start < len(stream):
-            if start <= last_read:
-                head = READ_FRAME.unpack_from(stream, start)
-                transaction, protocol, length, unit, function, address, count = head
-                if function in READS and length == READ_LENGTH and protocol == MODBUS_PROTOCOL:
-                    words = read(unit, function, address, count, now)
-                    if words is None and self._responder.closes(unit):
-                        self.is_broken = self.hangs_up = True
-                        break
-                    replies.append(_read_reply(transaction, unit, function, words))
-                    start += READ_FRAME_BYTES
-                    continue
+            # A client asks for the same again and again: nearly always the reply is there.
+            asked = stream[start + LENGTH_ENDS : start + READ_FRAME_BYTES]
+            if (
+                len(asked) == 1 + READ_REQUEST.size
+                and stream.startswith(READ_HEAD, start + TRANSACTION_BYTES)
+                and (reply := recall(asked, now))
+            ):
+                replies += (stream[start : start + TRANSACTION_BYTES], reply)
+                start += READ_FRAME_BYTES
+                if tally is not None:
+                    if count := tally.asked.get(asked):
+                        count.times += 1
+                        count.last = now
+                    else:
+                        tally.count(
+                            asked[0], asked[1:], reply[MBAP.size - TRANSACTION_BYTES :], now
+                        )
+                continue
             end = self._frame_end(stream, start)
             if end is None:
                 break
             replies.append(self._reply(stream[start:end], now))
+            if self.hangs_up:
+                break
             start = end
         self._rest = b"" if self.is_broken else stream[start:]
+        if not self._rest:
+            self.begun = None
+        elif start or self.begun is None:
+            self.begun = now
         return b"".join(replies)
 
     def _frame_end(self, stream: bytes, start: int) -> int | None:
@@ -165,25 +201,19 @@ class Conversation:
     def _reply(self, frame: bytes, now: float) -> bytes:
         """Return the reply frame to any request; empty: silence."""
         transaction, _, _, unit = MBAP.unpack_from(frame)
-        reply = self._responder.answer(unit, frame[MBAP.size :], now)
+        pdu = frame[MBAP.size :]
+        reply = self._responder.answer(unit, pdu, now)
+        if self._tally is not None:
+            self._tally.count(unit, pdu, reply, now)
         if reply is None:
+            self.is_broken = self.hangs_up = self._responder.closes(unit)
             return b""
-        return MBAP.pack(transaction, MODBUS_PROTOCOL, len(reply) + 1, unit) + reply
-
-
-def _read_reply(
-    transaction: int, unit: int, function: int, words: bytes | ExceptionCode | None
-) -> bytes:
-    """Return the reply frame to a read; empty: silence."""
-    if isinstance(words, bytes):
-        size = len(words)
-        length = REPLY_HEAD_LENGTH + size
-        return REPLY_HEAD.pack(transaction, MODBUS_PROTOCOL, length, unit, function, size) + words
-    if words is None:
-        return b""
-    return REPLY_HEAD.pack(
-        transaction, MODBUS_PROTOCOL, REPLY_HEAD_LENGTH, unit, function | EXCEPTION_BIT, words
-    )
+        framed = MBAP.pack(transaction, MODBUS_PROTOCOL, len(reply) + 1, unit) + reply
+        # The same function code, and not that of an exception: these are values.
+        if reply[0] in READS:
+            asked = frame[LENGTH_ENDS:]
+            self._responder.remember(asked, framed[TRANSACTION_BYTES:], now)
+        return framed
 
 
 def _exception(function: int, code: ExceptionCode) -> bytes:

@@ -100,6 +100,7 @@ class RtuConversation:
     def __init__(self, responder: Responder, silence_s: float = SILENCE_S) -> None:
         # After any byte a frame can follow, but a unit may hang up; a line just stays silent.
         self.is_broken = self.hangs_up = False
+        self.begun: float | None = None  # on a bus bytes may come at any pace
         self._responder = responder
         self._silence_s = silence_s
         self._heard: float | None = None

@@ -21,7 +21,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from gateway.limits import Limits
 from gateway.modbus.access import Access, Kind, Network
-from gateway.modbus.clients import Client, Clients, Heard, HeardTcp, Overhearing
+from gateway.modbus.clients import Client, Clients, Overhearing
 from gateway.modbus.door import doors
 from gateway.modbus.responder import Conversation, Responder
 from gateway.modbus.rtu import SILENCE_S, RtuConversation, gap_s
@@ -91,9 +91,9 @@ class Listener(ModbusTcpServer):
         """Give pymodbus' listening socket our own connections."""
         return Connection(self)
 
-    def converse(self, client: Client, now: float) -> tuple[Conversation | RtuConversation, Heard]:
-        """Start a connection's conversation, and what counts it."""
-        return Conversation(self.responder), HeardTcp(client, now)
+    def converse(self, client: Client) -> Conversation | RtuConversation:
+        """Start a connection's conversation, which counts what the client asks."""
+        return Conversation(self.responder, client)
 
     def look_later(self) -> None:
         """Look after the clients from now on: one timer for all, and none while nobody is here."""
@@ -122,9 +122,9 @@ class RtuOverTcpListener(Listener):
     As on the line, other unit ids are not answered.
     """
 
-    def converse(self, client: Client, now: float) -> tuple[RtuConversation, Heard]:
-        """Start a connection's conversation, and what counts it."""
-        return RtuConversation(Overhearing(self.responder, client)), Heard(now)
+    def converse(self, client: Client) -> RtuConversation:
+        """Start a connection's conversation, which counts what the client asks."""
+        return RtuConversation(Overhearing(self.responder, client))
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -139,9 +139,9 @@ class Connection(asyncio.BufferedProtocol):
         self._listener = listener
         self._transport: asyncio.Transport
         self._conversation: Conversation | RtuConversation
-        self._heard: Heard
         self._client: Client | None = None
         self._since = 0.0
+        self._heard = 0.0  # when the last byte came
         self._waits_since: float | None = None  # that the client fetches its replies
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -156,7 +156,8 @@ class Connection(asyncio.BufferedProtocol):
         self._since = time.monotonic()
         self._client = listener.clients.of(peer[0], self._since)
         self._client.connected(self._since)
-        self._conversation, self._heard = listener.converse(self._client, self._since)
+        self._heard = self._since
+        self._conversation = listener.converse(self._client)
         # What one read may make is kept free, so that no client goes beyond its limit.
         high = max(0, listener.limits.unread_bytes - REPLIES_TO_ONE_READ)
         self._transport.set_write_buffer_limits(high=high)
@@ -170,11 +171,10 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Answer what is complete."""
         chunk = self._listener.buffer[:nbytes].tobytes()
-        now = time.monotonic()
+        self._heard = now = time.monotonic()
         replies = self._conversation.receive(chunk, now)
         if replies:
             self._transport.write(replies)
-        self._heard.hear(chunk, replies, now)
         if self._conversation.is_broken:
             if not self._conversation.hangs_up:
                 self._complain(Kind.FOREIGN, "does not speak Modbus TCP, closed")
@@ -215,14 +215,14 @@ class Connection(asyncio.BufferedProtocol):
     def look(self, now: float) -> None:
         """Cut off a client that takes too long."""
         limits = self._listener.limits
-        begun = self._heard.begun
+        begun = self._conversation.begun
         if self._waits_since is not None and now - self._waits_since > limits.request_s:
             self._complain(Kind.UNREAD, f"fetches no replies for {limits.request_s:g} s, cut off")
         elif begun is not None and now - begun > limits.request_s:
             self._complain(
                 Kind.SLOW, f"has not finished a request within {limits.request_s:g} s, cut off"
             )
-        elif now - self._heard.heard > limits.idle_s:
+        elif now - self._heard > limits.idle_s:
             self._complain(Kind.IDLE, f"asked nothing for {limits.idle_s:g} s, closed")
         else:
             return

@@ -6,6 +6,8 @@ from gateway.registers import ExceptionCode, Identity, Image, RegisterMap, Stale
 from gateway.snapshot import Adjustment, Diagnostics, Freshness, Snapshot
 from gateway.snapshot.diagnostics import FRESHNESS, freshness_numbers
 
+MAX_REPLIES = 64  # that are kept of an image: no client asks for so many ranges in turn
+
 
 class Served(Protocol):
     """A meter as units see it."""
@@ -48,6 +50,7 @@ class Unit:
         self._shows_counts = not register_map.own <= FRESHNESS
         self._rendered: tuple[Snapshot | None, Image] = (None, register_map.render(None))
         self._blank = self._rendered[1]
+        self._replies: dict[bytes, bytes] = {}  # to reads of the rendered image, as they were asked
         self._zero = _zeroed(self._blank) if stale is Stale.ZERO else self._blank
 
     def read(
@@ -61,11 +64,8 @@ class Unit:
         word = layout.locate(table, address, count)
         if type(word) is ExceptionCode:  # isinstance looks long at an int that is no enum
             return word
-        freshness = self._meter.freshness
-        received = freshness.received
-        hold_s = freshness.hold_s if self._hold_s is None else self._hold_s
         image: Image | ExceptionCode | None
-        if received is not None and now - received <= hold_s:
+        if self._is_live(now):
             image = self._rendered[1]
             if self._rendered[0] is not self._meter.snapshot:
                 image = self._image()
@@ -77,6 +77,28 @@ class Unit:
         if self._shows_own:
             return self._map.with_own(octets, word, lambda: self._numbers(now))
         return octets
+
+    def recall(self, asked: bytes, now: float) -> bytes | None:
+        """Return what was remembered as the reply to `asked`, if it would be the same now."""
+        if self._rendered[0] is self._meter.snapshot and self._is_live(now):
+            return self._replies.get(asked)
+        return None
+
+    def remember(self, asked: bytes, reply: bytes, now: float) -> None:
+        """Keep a reply with values of the present image until there is another.
+
+        Those of a silent meter are not kept, nor those that show the service's own quantities.
+        """
+        is_new = self._rendered[0] is self._meter.snapshot and self._is_live(now)
+        if is_new and not self._shows_own and len(self._replies) < MAX_REPLIES:
+            self._replies[asked] = reply
+
+    def _is_live(self, now: float) -> bool:
+        """Tell whether the last good telegram may be served."""
+        freshness = self._meter.freshness
+        received = freshness.received
+        hold_s = freshness.hold_s if self._hold_s is None else self._hold_s
+        return received is not None and now - received <= hold_s
 
     @property
     def closes(self) -> bool:
@@ -111,6 +133,7 @@ class Unit:
             if snapshot is not None and self._adjustment is not None:
                 shown = self._adjustment.of(snapshot)
             self._rendered = (snapshot, self._map.render(shown))
+            self._replies = {}
         return self._rendered[1]
 
     def _stale_image(self) -> Image | ExceptionCode | None:

@@ -5,10 +5,14 @@ will be no more (the end of a recording) and raises SourceError when it cannot g
 """
 
 from gateway.sources.address import SourceAddress
+from gateway.sources.mqtt import MqttSource
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import SerialSource
 from gateway.sources.simulated import SimulatorSource
 from gateway.sources.source import Source, SourceError, keep_running
+from gateway.sources.tcp import TcpSource
+from gateway.sources.tcp_listen import TcpListenSource
+from gateway.sources.udp import UdpSource
 from gateway.telegram import Key
 
 __all__ = ["Source", "SourceAddress", "SourceError", "keep_running", "open_source"]
@@ -22,6 +26,14 @@ def open_source(address: SourceAddress, key: Key, auth_key: Key | None) -> Sourc
     match address.kind:
         case "serial":
             return SerialSource.parse(address)
+        case "tcp":
+            return TcpSource.parse(address)
+        case "tcp-listen":
+            return TcpListenSource.parse(address)
+        case "udp":
+            return UdpSource.parse(address)
+        case "mqtt" | "mqtts":
+            return MqttSource.parse(address)
         case "recording":
             return RecordingSource.parse(address)
         case _:

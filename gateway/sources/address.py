@@ -1,54 +1,82 @@
-"""How a config names a source: kind:target?option=value&option=value."""
+"""How a config names a source: kind:target?option=value, on the network kind://target?option=value.
 
-from collections.abc import Collection, Mapping
+No password stands in it, and what it says of a wrong address shows none that was put there.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from gateway.duration import parse_duration
-from gateway.located import nearest
+from gateway.endpoint import parse_endpoint
+from gateway.keys import read_password
+from gateway.located import ConfigError, nearest
 
 # kind → what stands behind the colon
 KINDS: Mapping[str, str] = {
     "serial": "serial:/dev/ttyUSB0",
+    "tcp": "tcp://192.168.1.20:2400",
+    "tcp-listen": "tcp-listen://0.0.0.0:2400",
+    "udp": "udp://0.0.0.0:2400",
+    "mqtt": "mqtt://192.168.1.10/meter/raw",
+    "mqtts": "mqtts://broker.example/meter/raw",
     "recording": "recording:meter.bin",
     "simulator": "simulator:kaifa-ma309m",
 }
 
 MAX_DIGITS = 12
+# mqtt://user:secret@host, and ?password=secret; file:PATH and env:NAME are none.
+_PASSWORD = re.compile(r"(?<=//)[^/?@]*(?=@)|(?<=password=)(?!file:|env:)[^&]*")
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAddress:
-    """One source as the user wrote it. The reading methods raise ValueError with words."""
+    """One source as the user wrote it. The reading methods raise ValueError with words.
+
+    `folder` is where relative paths in it start.
+    """
 
     text: str
     kind: str
     target: str
     options: Mapping[str, str]
+    folder: Path = Path()
 
     @classmethod
     def parse(cls, text: str, folder: Path = Path()) -> "SourceAddress":
-        """Take the text apart; a recording's relative path starts in `folder`."""
+        """Take the text apart; relative paths in it start in `folder`."""
         kind, colon, rest = text.partition(":")
+        shown = _PASSWORD.sub("…", text)
         if kind not in KINDS or not colon:
             examples = ", ".join(KINDS.values())
             close = nearest(kind, KINDS) if colon else ""
             hint = close if "did you mean" in close else f"; a source looks like {examples}"
-            raise ValueError(f"unknown source {text!r}{hint}")
+            raise ValueError(f"unknown source {shown!r}{hint}")
+        if "://" in KINDS[kind]:
+            if not rest.startswith("//"):
+                raise ValueError(f"a {kind} source begins with {kind}://, as {KINDS[kind]}")
+            rest = rest.removeprefix("//")
         target, _, query = rest.partition("?")
         if not target:
-            raise ValueError(f"{text!r} names no {kind}; one looks like {KINDS[kind]}")
+            raise ValueError(f"{shown!r} names no {kind}; one looks like {KINDS[kind]}")
+        query_shown = _PASSWORD.sub("…", query)
         try:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         except ValueError:
-            raise ValueError(f"options look like ?name=value&name=value, not {query!r}") from None
+            raise ValueError(
+                f"options look like ?name=value&name=value, not {query_shown!r}"
+            ) from None
         if kind == "recording":
             target = str(folder / target)
         options = dict(pairs)
         if len(options) < len(pairs):
-            raise ValueError(f"an option comes twice in {query!r}")
-        return cls(text, kind, target, options)
+            raise ValueError(f"an option comes twice in {query_shown!r}")
+        return cls(text, kind, target, options, folder)
 
     def allow(self, words: Collection[str]) -> None:
         """Refuse options that this kind of source does not have."""
@@ -75,3 +103,37 @@ class SourceAddress:
         if text not in words:
             raise ValueError(f"{word} is one of {', '.join(words)}, not {text!r}")
         return text
+
+    def endpoint(self, target: str, usual_port: int | None = None) -> tuple[str, int]:
+        """Return host and port of a target, where there is a usual port also of a host alone."""
+        try:
+            host, port = parse_endpoint(target, usual_port)
+        except ValueError:
+            host, port = "", 0
+        if not port:
+            raise ValueError(
+                f"{_PASSWORD.sub('…', target)!r} is no host:port; one looks like {KINDS[self.kind]}"
+            )
+        return host, port
+
+    def networks(self, word: str) -> Sequence[Network]:
+        """Return networks or single addresses, with commas between; none if the option is not."""
+        try:
+            return [ip_network(each) for each in self.options.get(word, "").split(",") if each]
+        except ValueError as problem:
+            raise ValueError(
+                f"{word}: {problem}; it looks like 192.168.1.20 or 192.168.1.0/24"
+            ) from None
+
+    def path(self, word: str) -> Path | None:
+        """Return a file; None if the option is not."""
+        return self.folder / self.options[word] if word in self.options else None
+
+    def password(self, word: str) -> str | None:
+        """Return a password from file:PATH or env:NAME; None if the option is not."""
+        if word not in self.options:
+            return None
+        try:
+            return read_password(self.options[word], self.folder)
+        except ConfigError as problem:
+            raise ValueError(f"{word}: {problem}") from None

@@ -2,10 +2,13 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import termios
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import serial_asyncio
 
@@ -22,6 +25,14 @@ PARITIES = {"none": "N", "even": "E", "odd": "O"}
 MARKING = termios.PARMRK | termios.INPCK
 AGAINST_MARKING = termios.IGNPAR | termios.IGNBRK | termios.BRKINT | termios.ISTRIP
 INPUT_FLAGS = 0  # their place in what tcgetattr returns
+
+# Each read costs the same, one byte or many: a telegram of 376 bytes takes 12 of them, not 376, and
+# its last byte waits no longer than 32 bytes take on the wire.
+BYTES_A_READ = 32
+BITS_A_BYTE = 11  # start, 8 data, parity, stop
+# At most 0.2 s, so that a pulled plug is noticed at once, also at 300 baud. At least 10 ms: an
+# adapter that floods brings 1,024 bytes (pyserial-asyncio's read) in that time, and no more.
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.2
 UNMARKED = "its driver reports no parity or framing errors: damage shows in checksums alone"
 
 
@@ -44,6 +55,12 @@ class SerialSource:
             baud=address.integer("baud", 2400, lowest=50) or 2400,
             parity=address.choice("parity", PARITIES, "even"),
         )
+
+    @property
+    def pause_s(self) -> float:
+        """Return how long bytes gather between two reads, in seconds."""
+        gathering_s = BYTES_A_READ * BITS_A_BYTE / self.baud
+        return min(max(gathering_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
 
     def describe(self) -> str:
         """Return the port and its setting."""
@@ -71,11 +88,12 @@ class SerialSource:
 
     async def run(self, deliver: Deliver, opened: Opened) -> None:
         """Read until the port breaks."""
-        lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        reader = _Reader(deliver, lost)
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[Exception | None] = loop.create_future()
+        reader = _Reader(deliver, lost, self.pause_s)
         try:
             transport, _ = await serial_asyncio.create_serial_connection(
-                asyncio.get_running_loop(),
+                loop,
                 lambda: reader,
                 self.device,
                 baudrate=self.baud,
@@ -84,7 +102,9 @@ class SerialSource:
             )
         except (OSError, ValueError, OverflowError, termios.error) as problem:
             raise SourceError(cause_of(self.device, errno_of(problem), str(problem))) from None
-        flags = _mark_damage(transport.serial.fd)
+        descriptor = transport.serial.fd
+        _keep_others_out(descriptor)
+        flags = _mark_damage(descriptor)
         reader.unmarker = Unmarker() if flags & termios.PARMRK else None
         if flags & (MARKING | AGAINST_MARKING) == MARKING:
             opened()
@@ -93,22 +113,33 @@ class SerialSource:
         try:
             problem_at_end = await lost
         finally:
+            if not transport.is_closing():  # else it has closed the descriptor
+                _let_others_in(descriptor)
             transport.close()
         raise SourceError(f"{self.device} is gone ({problem_at_end or 'closed'}): check the cable")
 
 
 class _Reader(asyncio.Protocol):
-    """Hands bytes on; says when the port is lost.
+    """Hands bytes on, and after each read lets new ones gather; says when the port is lost.
 
     `unmarker` is there when the terminal marks damaged bytes; else all bytes are what they are.
     """
 
-    def __init__(self, deliver: Deliver, lost: "asyncio.Future[Exception | None]") -> None:
+    def __init__(
+        self, deliver: Deliver, lost: "asyncio.Future[Exception | None]", pause_s: float
+    ) -> None:
         self._deliver = deliver
         self._lost = lost
+        self._pause_s = pause_s
         self.unmarker: Unmarker | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.ReadTransport, transport)
+
     def data_received(self, data: bytes) -> None:
+        self._transport.pause_reading()
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._pause_s, self._transport.resume_reading)
         chunk, damaged = self.unmarker.feed(data) if self.unmarker else (data, ())
         if not chunk:
             return  # the first half of an escape
@@ -122,6 +153,21 @@ class _Reader(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():
             self._lost.set_result(exc)
+
+
+def _keep_others_out(descriptor: int) -> None:
+    """Refuse the port to programs that come later: each byte has one reader, and they take ours.
+
+    pyserial's lock stops only those that ask for one.
+    """
+    with suppress(OSError):  # a driver that cannot: the lock stands
+        fcntl.ioctl(descriptor, termios.TIOCEXCL)
+
+
+def _let_others_in(descriptor: int) -> None:
+    # It outlives our descriptor while another program, older than we are, has the port open too.
+    with suppress(OSError):
+        fcntl.ioctl(descriptor, termios.TIOCNXCL)
 
 
 def _mark_damage(descriptor: int) -> int:

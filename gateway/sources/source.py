@@ -20,7 +20,7 @@ class Deliver(Protocol):
 
 
 class Opened(Protocol):
-    """Where a source says that bytes can come."""
+    """Where a source says that bytes can come, which do not go on from those before."""
 
     def __call__(self, caveat: str = "", /) -> None:
         """Hear that it is open; a caveat says what it cannot do, in words for "…, but …"."""
@@ -42,14 +42,23 @@ class Source(Protocol):
     async def run(self, deliver: Deliver, opened: Opened) -> None:
         """Deliver bytes as they come, until there are no more; SourceError if it breaks.
 
-        `opened` is called when bytes can come, by a source for which that is news.
+        `opened` is called when bytes can come, by a source for which that is news, and again
+        whenever the next bytes come another way: of a half telegram the rest will not come.
         """
 
 
-async def keep_running(source: Source, deliver: Deliver, say: Callable[[str], None]) -> None:
+async def keep_running(
+    source: Source,
+    deliver: Deliver,
+    say: Callable[[str], None],
+    begin_anew: Callable[[], None] = lambda: None,
+) -> None:
     """Run `source` again whenever it breaks, with growing pauses; return when it ends.
 
-    That it is open, and each cause why it is not, is said once, until bytes have come.
+    While it shows from outside what is missing, as of a device that is not plugged in, the pauses
+    stay short: it may be back any moment, and looking costs little. That it is open, and each
+    cause why it is not, is said once, until bytes have come. `begin_anew` is called before bytes
+    that do not go on from those before.
     """
     pause_s = FIRST_RETRY_S
     causes: set[str] = set()
@@ -57,6 +66,7 @@ async def keep_running(source: Source, deliver: Deliver, say: Callable[[str], No
 
     def opened(caveat: str = "") -> None:
         nonlocal is_open_said
+        begin_anew()
         if not is_open_said:
             say(f"{source.describe()} is open" + (f", but {caveat}" if caveat else ""))
         is_open_said = True
@@ -77,5 +87,7 @@ async def keep_running(source: Source, deliver: Deliver, say: Callable[[str], No
                 say(f"{problem}; trying again")
         else:
             return
+        if source.trouble():
+            pause_s = FIRST_RETRY_S
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_RETRY_S)

@@ -4,6 +4,7 @@ import math
 import struct
 from collections.abc import Iterator
 
+from gateway.modbus import rtu
 from gateway.simulator.frames import (
     Unit,
     array,
@@ -18,7 +19,7 @@ from gateway.simulator.frames import (
     u64,
 )
 from gateway.telegram.obis import EXPECTED_UNITS, NAMED_TEXTS, UNITS
-from tests.fuzz import axdr, ciphering, decoder, framing, layouts
+from tests.fuzz import axdr, ciphering, decoder, framing, layouts, requests
 from tests.fuzz.meters import HEADER_BYTES, MODEL_NAMES, plaintexts, sealed, telegrams
 
 Entry = tuple[str, bytes]
@@ -240,12 +241,38 @@ def decoder_entries() -> Iterator[Entry]:
 
 
 # Each target with its corpus.
+def requests_entries() -> Iterator[Entry]:
+    pdus = {
+        "read": requests.READ,
+        "outside": bytes((4, 0, 9, 0, 1)),
+        "none": bytes((3, 0, 0, 0, 0)),
+        "write": bytes((6, 0, 0, 0, 1)),
+        "writes": bytes((16, 0, 0, 0, 1, 2, 0, 1)),
+        "who": bytes((0x11,)),
+        "identity": bytes((0x2B, 0x0E, 1, 0)),
+        "unknown": bytes((0x41, 1, 2)),
+    }
+    for name, pdu in pdus.items():
+        for unit in (requests.UNIT, requests.SILENT_UNIT, 99):
+            asked = bytes((unit,)) + pdu
+            framed = b"\0\1\0\0" + len(asked).to_bytes(2, "big") + asked
+            yield f"{name}-{unit}", requests.pack(framed, SIZES)
+            yield f"{name}-{unit}-thrice", requests.pack(3 * framed)
+            yield f"{name}-{unit}-bus", requests.pack(2 * rtu.sealed(asked))
+            for how, octets in damaged(framed, steps=2):
+                yield f"{name}-{unit}-{how}", requests.pack(octets + framed, SIZES)
+            for how, octets in damaged(rtu.sealed(asked), steps=2):
+                yield f"{name}-{unit}-bus-{how}", requests.pack(octets + rtu.sealed(asked))
+    yield "nothing", requests.pack(b"")
+
+
 TARGETS = {
     "framing": (framing, framing_entries),
     "ciphering": (ciphering, ciphering_entries),
     "axdr": (axdr, axdr_entries),
     "layouts": (layouts, layouts_entries),
     "decoder": (decoder, decoder_entries),
+    "requests": (requests, requests_entries),
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.modbus.responder import Conversation
 from gateway.simulator.frames import Unit, scaler_unit
 from gateway.telegram import Decoder, Fault, Key, Layout, Telegram
 from gateway.telegram.axdr import Outline
@@ -12,7 +13,7 @@ from gateway.telegram.ciphering import Opener
 from gateway.telegram.frames import Frame, FrameReader
 from gateway.telegram.layouts import recognise as true_recognise
 from gateway.telegram.listing import Listing, Readings
-from tests.fuzz import axdr, ciphering, decoder, framing, layouts
+from tests.fuzz import axdr, ciphering, decoder, framing, layouts, requests
 from tests.fuzz.corpus import KAIFA, TARGETS
 from tests.fuzz.meters import HEADER_BYTES, plaintexts, telegrams
 
@@ -85,6 +86,26 @@ def test_an_opener_that_verifies_no_tag_is_noticed() -> None:
     ciphering.check(octets)
     with pytest.raises(AssertionError):
         ciphering.check(octets, careless)
+
+
+class _Hasty(Conversation):
+    def receive(self, chunk: bytes, now: float) -> bytes:
+        replies = super().receive(chunk, now)
+        self._rest = b""
+        return replies
+
+
+class _Short(Conversation):
+    def _reply(self, frame: bytes, now: float) -> bytes:
+        return super()._reply(frame, now)[:-1]
+
+
+@pytest.mark.parametrize("conversation", [_Hasty, _Short])
+def test_a_conversation_that_loses_bytes_is_noticed(conversation: type[Conversation]) -> None:
+    framed = b"\0\1\0\0\0\6" + bytes((requests.UNIT,)) + requests.READ
+    requests.check(requests.pack(3 * framed, [5]))
+    with pytest.raises(AssertionError):
+        requests.check(requests.pack(3 * framed, [5]), conversation)
 
 
 def test_an_outline_that_leaves_bytes_out_is_noticed() -> None:

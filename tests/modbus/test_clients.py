@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from gateway.modbus import clients as module
-from gateway.modbus.clients import Asking, Client, Clients, Heard, HeardTcp, Overhearing, Range
+from gateway.modbus.clients import Asking, Client, Clients, Overhearing, Range
 from gateway.modbus.responder import Conversation
 from gateway.modbus.rtu import RtuConversation, sealed
 
@@ -138,13 +138,11 @@ def test_however_the_stream_is_cut_each_request_is_counted_once(chunks: str, see
         "frames": [len(each) for each in frames],
     }[chunks]
     told = Told()
-    heard = HeardTcp(told.client(), 0.0)
-    conversation = Conversation(told.served)
+    conversation = Conversation(told.served, told.client())
     at = 0
     for size in cuts:
         chunk, at = stream[at : at + size], at + size
-        if chunk:
-            heard.hear(chunk, conversation.receive(chunk, 0.0), 0.0)
+        conversation.receive(chunk, 0.0)
     assert {
         unit: (each.requests, each.exceptions) for unit, each in told.units().items()
     } == expected(requests)
@@ -157,35 +155,32 @@ def test_however_the_stream_is_cut_each_request_is_counted_once(chunks: str, see
 
 
 def test_a_request_is_begun_from_its_first_byte_until_it_is_whole() -> None:
-    told = Told()
-    heard = HeardTcp(told.client(), 0.0)
+    conversation = Conversation(Told().served)
     whole = frame(1, READ_0)
-    reply = frame(1, GOT_0)
-    heard.hear(whole, reply, 1.0)
-    assert heard.begun is None
+    for _ in range(2):  # the second time its reply is known
+        assert conversation.receive(whole, 1.0) == frame(1, GOT_0)
+        assert conversation.begun is None
     for now, octet in enumerate(whole[:-1], 2):
-        heard.hear(bytes([octet]), b"", now)
-        assert heard.begun == 2
-    heard.hear(whole[-1:], reply, 20.0)
-    assert (heard.begun, heard.heard) == (None, 20.0)
-    heard.hear(whole + whole[:3], reply, 21.0)
-    assert heard.begun == 21.0
-    heard.hear(whole[3:] + whole[:3], reply, 25.0)
-    assert heard.begun == 25.0, "another one"
+        assert conversation.receive(bytes([octet]), now) == b""
+        assert conversation.begun == 2
+    assert conversation.receive(whole[-1:], 20.0) == frame(1, GOT_0)
+    assert conversation.begun is None
+    conversation.receive(whole + whole[:3], 21.0)
+    assert conversation.begun == 21.0
+    conversation.receive(whole[3:] + whole[:3], 25.0)
+    assert conversation.begun == 25.0, "another one"
 
 
 def test_any_bytes_are_counted_without_an_exception() -> None:
     dice = random.Random(5)
     told = Told()
     for _ in range(2000):
-        heard = HeardTcp(told.client(), 0.0)
-        conversation = Conversation(told.served)
+        conversation = Conversation(told.served, told.client())
         for _ in range(4):
             chunk = dice.randbytes(dice.choice((1, 2, 7, 12, 24, 60)))
             if dice.random() < 0.5:
                 chunk = frame(dice.choice((1, 2, 99)), chunk)
-            replies = conversation.receive(chunk, 0.0)
-            heard.hear(chunk, replies, 0.0)
+            conversation.receive(chunk, 0.0)
             if conversation.is_broken:
                 break
 
@@ -200,9 +195,9 @@ def test_on_a_bus_only_what_is_ours_is_counted() -> None:
 
 
 def test_on_a_bus_any_bytes_may_come_at_any_pace() -> None:
-    heard = Heard(0.0)
-    heard.hear(b"\x01", b"", 7.0)
-    assert (heard.begun, heard.heard) == (None, 7.0)
+    bus = RtuConversation(Overhearing(Told().served, Told().client()))
+    assert bus.receive(b"\x01", 7.0) == b""
+    assert bus.begun is None
 
 
 # --- what is asked in vain ------------------------------------------------------------------
@@ -247,13 +242,12 @@ def test_a_unit_that_is_not_served_is_said_once_and_a_silent_meter_is_not() -> N
 def test_a_client_that_asks_everything_is_counted_and_takes_little() -> None:
     told = Told()
     client = told.client()
-    heard = HeardTcp(client, 0.0)
-    conversation = Conversation(told.served)
+    conversation = Conversation(told.served, client)
     number = 0
     for unit in (1, 2, *range(100, 200)):
         for first in range(0, 65536, 500):
             chunk = frame(unit, read(first, 2))
-            heard.hear(chunk, conversation.receive(chunk, 0.0), 0.0)
+            conversation.receive(chunk, 0.0)
             number += 1
     seen = told.units()
     assert len(client.asked) == module.MAX_RANGES

@@ -243,6 +243,13 @@ def test_a_thousand_requests_in_one_segment_give_a_thousand_replies_in_order() -
     assert Conversation(responder(CHATTY)).receive(stream_of(some), NOW) == replies_to(some)
 
 
+def test_requests_that_come_again_get_the_same_replies_again() -> None:
+    some = random.Random(3).sample(list(requests()), 100)
+    conversation = Conversation(responder(CHATTY))
+    for _ in range(3):
+        assert conversation.receive(stream_of(some), NOW) == replies_to(some)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 255, 260, 1460, 4096])
 def test_pieces_of_any_size_give_the_same_replies(size: int) -> None:
     some = random.Random(size).sample(list(requests()), 1000)

@@ -14,7 +14,7 @@ from gateway.modbus import udp
 from gateway.modbus.responder import MBAP, Conversation, Responder
 from gateway.modbus.rtu import RtuConversation, sealed
 from gateway.modbus.server import Listener, RtuOverTcpListener
-from gateway.modbus.unit import Unit
+from gateway.modbus.unit import MAX_REPLIES, Unit
 from gateway.registers import ExceptionCode, RegisterMap, Stale, Table
 from gateway.registers.mapfile import STALE_IN_MAPS
 from gateway.simulator import SimulatedMeter
@@ -73,6 +73,71 @@ def unit(
 
 def everything(served: Unit, now: float) -> bytes | ExceptionCode | None:
     return served.read(Table.HOLDING, 0, 5, now)
+
+
+# --- replies that are known -----------------------------------------------------------------
+
+ASKED = bytes((1, 3, 0, 0, 0, 5))  # unit 1, function 3: the five registers
+FRAME = b"\0\7" + b"\0\0\0\6" + ASKED
+HEAD = b"\0\7" + b"\0\0\0\x0d" + bytes((1, 3, 10))
+REFUSED = b"\0\7" + b"\0\0\0\3" + bytes((1, 0x83, NO_RESPONSE))
+
+
+def conversation_with(served: Unit) -> Conversation:
+    return Conversation(Responder({1: served}))
+
+
+def test_the_same_read_gets_the_same_reply_without_being_made_again() -> None:
+    served = unit(Seen().push())
+    conversation = conversation_with(served)
+    first = conversation.receive(FRAME, LIVE)
+    assert first == HEAD + VALUES
+    assert served.recall(ASKED, LIVE) == first[2:]
+    assert conversation.receive(3 * FRAME, LIVE) == 3 * first
+
+
+def test_a_known_reply_is_not_given_for_a_meter_that_has_fallen_silent() -> None:
+    conversation = conversation_with(unit(Seen().push()))
+    conversation.receive(FRAME, LIVE)
+    assert conversation.receive(FRAME, LATE) == REFUSED
+    assert conversation.receive(FRAME, LIVE) == HEAD + VALUES
+
+
+def test_a_known_reply_ends_with_the_next_telegram() -> None:
+    meter = Seen().push()
+    conversation = conversation_with(unit(meter))
+    conversation.receive(FRAME, CAME)
+    meter.snapshot = Snapshot({"voltage_l1": Value(231, Origin.MEASURED)}, {}, CAME + 1)
+    meter.freshness.came(CAME + 1)
+    now = struct.pack(">HHH2sH", 0x1234, 0xFFFF, 231, b"", 0x5678)
+    assert conversation.receive(2 * FRAME, CAME + 1) == 2 * (HEAD + now)
+
+
+@pytest.mark.parametrize("stale", [Stale.NOT_AVAILABLE, Stale.ZERO, Stale.LAST])
+def test_what_a_silent_meters_unit_replies_is_not_known_when_it_is_live_again(
+    stale: Stale,
+) -> None:
+    meter = Seen().push()
+    conversation = conversation_with(unit(meter, stale))
+    assert conversation.receive(FRAME, LATE) != REFUSED
+    meter.freshness.hold_s = 2 * HOLD_S  # as a changed config may say
+    assert conversation.receive(FRAME, LATE) == HEAD + VALUES
+
+
+def test_no_more_replies_are_kept_than_a_client_can_want() -> None:
+    served = unit(Seen().push())
+    everything(served, LIVE)
+    for number in range(3 * MAX_REPLIES):
+        served.remember(bytes((number, *ASKED[1:])), b"reply", LIVE)
+    known = [served.recall(bytes((number, *ASKED[1:])), LIVE) for number in range(3 * MAX_REPLIES)]
+    assert known == [b"reply"] * MAX_REPLIES + [None] * (2 * MAX_REPLIES)
+
+
+def test_what_the_service_says_of_itself_is_made_anew_for_every_read() -> None:
+    served = Unit(map_library.load("diagnostics", None), Seen().push())
+    for now, age in ((CAME + 1, 1), (CAME + 2, 2)):
+        conversation_with(served).receive(b"\0\7\0\0\0\6" + bytes((1, 3, 0, 0, 0, 9)), now)
+        assert served.recall(bytes((1, 3, 0, 0, 0, 9)), now) is None, age
 
 
 # --- hold -----------------------------------------------------------------------------------

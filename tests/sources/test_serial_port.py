@@ -7,11 +7,13 @@ import asyncio
 import fcntl
 import os
 import struct
+import subprocess
 import sys
 import termios
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,6 +29,7 @@ NOBODY = 65534
 EVERY_BYTE = bytes(range(256)) * 4
 MARKING = termios.PARMRK | termios.INPCK
 AGAINST_MARKING = termios.IGNPAR | termios.IGNBRK | termios.BRKINT | termios.ISTRIP
+TIOCGEXCL = 0x80045440  # asm-generic/ioctls.h
 TCGETS2, TERMIOS2 = 0x802C542A, struct.Struct("4I 20s 2I")  # asm-generic/termbits.h
 UNMARKED = "its driver reports no parity or framing errors: damage shows in checksums alone"
 
@@ -56,6 +59,11 @@ class Terminal:
         answer = fcntl.ioctl(self._device, TCGETS2, bytes(TERMIOS2.size))
         return int(TERMIOS2.unpack(answer)[-1])
 
+    def is_exclusive(self) -> bool:
+        """Whether it refuses to be opened once more, to all but root (TIOCGEXCL)."""
+        answer = fcntl.ioctl(self._device, TIOCGEXCL, bytes(4))
+        return bool(int.from_bytes(answer, sys.byteorder))
+
     def unread(self) -> int:
         """How many bytes wait for the reader, marks among them."""
         return int.from_bytes(fcntl.ioctl(self._device, termios.TIOCINQ, bytes(4)), sys.byteorder)
@@ -71,6 +79,12 @@ class Terminal:
         patient_until = time.monotonic() + PATIENCE_S
         while self.unread() < waiting:
             assert time.monotonic() < patient_until
+
+    def flood(self) -> "subprocess.Popen[bytes]":
+        """Write noise as fast as it goes, in a process of its own."""
+        descriptor = self._meter
+        command = [sys.executable, "-c", FLOOD, str(descriptor)]
+        return subprocess.Popen(command, pass_fds=[descriptor], stderr=subprocess.DEVNULL)
 
     def unplug(self) -> None:
         """Hang up, as a pulled plug does."""
@@ -108,7 +122,7 @@ def terminal() -> Iterator[Terminal]:
 
 
 def port(device: str) -> SerialSource:
-    return SerialSource(device, parity="none")
+    return SerialSource(device, baud=115_200, parity="none")  # the shortest pauses between reads
 
 
 def run(scenario: Coroutine[None, None, None]) -> None:
@@ -210,12 +224,91 @@ def test_after_a_cancelled_run_the_port_is_free(terminal: Terminal) -> None:
     async def scenario() -> None:
         for _ in range(3):
             async with reading(terminal, Got()):
-                with pytest.raises(BlockingIOError):
+                with pytest.raises(OSError):  # noqa: PT011 - locked; EBUSY for all but root
                     take_alone(terminal.path)
             await asyncio.sleep(0)  # the transport closes one turn of the loop later
             take_alone(terminal.path)
 
     run(scenario())
+
+
+# --- pace -----------------------------------------------------------------------------------
+
+
+class Turns(Got):
+    """What a source delivered, and when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: list[float] = []
+
+    def deliver(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        self.at.append(time.monotonic())
+        super().deliver(chunk, damaged)
+
+
+@pytest.mark.parametrize(
+    ("baud", "longest_s"), [(300, 0.2), (2400, 0.15), (9600, 0.04), (115_200, 0.01)]
+)
+def test_a_last_byte_waits_for_a_tenth_of_a_telegrams_time_at_most(
+    baud: int, longest_s: float
+) -> None:
+    pause_s = SerialSource("/dev/ttyUSB0", baud).pause_s
+    assert pause_s <= longest_s
+    assert pause_s <= max(0.1 * 376 * 11 / baud, 0.01)
+
+
+def test_bytes_that_trickle_in_are_read_many_at_a_time(terminal: Terminal) -> None:
+    serial_source = SerialSource(terminal.path, baud=2400, parity="none")
+    got = Turns()
+
+    async def scenario() -> None:
+        is_open = asyncio.Event()
+        running = asyncio.create_task(serial_source.run(got.deliver, is_open.set))
+        await is_open.wait()
+        for _ in range(100):
+            terminal.write(b"x")
+            await asyncio.sleep(0.005)  # a byte takes that long at 2400 baud
+        await until(lambda: len(got) == 100)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    run(scenario())
+    pauses = [later - earlier for earlier, later in pairwise(got.at)]
+    assert min(pauses) >= 0.9 * serial_source.pause_s
+    assert len(got.at) < 100
+
+
+FLOOD = """
+import os, sys
+noise = os.urandom(4096)
+while True:
+    os.write(int(sys.argv[1]), noise)
+"""
+
+
+def test_a_flood_is_taken_in_small_bites_and_others_have_their_turns(terminal: Terminal) -> None:
+    got = Turns()
+    turns = 0
+
+    async def scenario() -> None:
+        nonlocal turns
+        async with reading(terminal, got):
+            flooding = terminal.flood()
+            try:
+                while len(got) < 50_000:
+                    await asyncio.sleep(0)
+                    turns += 1
+            finally:
+                flooding.kill()
+                flooding.wait()
+
+    run(scenario())
+    # A slow machine reads more slowly still.
+    assert (len(got.at) - 1) * port("").pause_s * 0.9 <= got.at[-1] - got.at[0]
+    assert len(got) <= 1024 * len(got.at)
+    assert turns > len(got.at), "the loop went on between the bites"
 
 
 # --- damage on the line ---------------------------------------------------------------------
@@ -368,7 +461,7 @@ def test_a_driver_without_marks_is_read_and_it_is_said_once(
 
     run(scenario())
     assert (got, got.damaged) == (EVERY_BYTE, [])
-    assert said == [f"serial port {terminal.path}, 2400 baud 8N1 is open, but {UNMARKED}"]
+    assert said == [f"serial port {terminal.path}, 115200 baud 8N1 is open, but {UNMARKED}"]
 
 
 # --- trouble, in words ----------------------------------------------------------------------
@@ -486,6 +579,15 @@ def test_a_port_that_is_read_is_closed_to_others(terminal: Terminal) -> None:
     run(scenario())
 
 
+def test_a_port_that_is_read_refuses_programs_that_ask_for_no_lock(terminal: Terminal) -> None:
+    async def scenario() -> None:
+        async with reading(terminal, Got()):
+            assert terminal.is_exclusive()
+        assert not terminal.is_exclusive()
+
+    run(scenario())
+
+
 def test_a_good_device_is_no_trouble(terminal: Terminal) -> None:
     assert port(terminal.path).trouble() is None
 
@@ -514,7 +616,6 @@ def test_a_port_that_comes_back_is_read_again_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "FIRST_RETRY_S", 0.002)
-    monkeypatch.setattr(source, "LONGEST_RETRY_S", 0.01)
     by_id = tmp_path / "usb-FTDI_0001-if00"
     got = Got()
     said: list[str] = []
@@ -544,7 +645,43 @@ def test_a_port_that_comes_back_is_read_again_by_its_name(
     run(scenario())
     assert bytes(got) == b"firstsecond"
     missing = f"{by_id} does not exist: is the adapter plugged in? ls -l /dev/serial/by-id"
-    is_open = f"serial port {by_id}, 2400 baud 8N1 is open"
+    is_open = f"serial port {by_id}, 115200 baud 8N1 is open"
     assert said[:2] == [f"{missing}; trying again", is_open]
     assert said[2].startswith(f"{by_id} is gone (")
     assert said[3:] == [f"{missing}; trying again", is_open]
+
+
+def test_a_replugged_adapter_is_heard_again_with_its_next_telegram_however_long_it_was_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Half a minute is the longest pause of other sources; here the test would never end.
+    monkeypatch.setattr(source, "FIRST_RETRY_S", 0.002)
+    monkeypatch.setattr(source, "LONGEST_RETRY_S", 10 * PATIENCE_S)
+    by_id = tmp_path / "usb-FTDI_0001-if00"
+    got = Got()
+    said: list[str] = []
+    looks = 0
+    trouble = SerialSource.trouble
+
+    def counted(serial_source: SerialSource) -> str | None:
+        nonlocal looks
+        looks += 1
+        return trouble(serial_source)
+
+    monkeypatch.setattr(SerialSource, "trouble", counted)
+
+    async def scenario() -> None:
+        running = asyncio.create_task(keep_running(port(str(by_id)), got.deliver, said.append))
+        # Doubled so often, a pause of 2 ms would be one of an hour.
+        await until(lambda: looks > 20)
+        terminal = Terminal()
+        by_id.symlink_to(terminal.path)
+        await until(lambda: said[-1].endswith("is open"))
+        terminal.write(b"telegram")
+        await until(lambda: got == b"telegram")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        terminal.close()
+
+    run(scenario())

@@ -189,6 +189,15 @@ def test_pauses_double_from_a_second_to_half_a_minute(pauses: Sequence[float]) -
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
+def test_pauses_stay_short_while_it_shows_from_outside_what_is_missing(
+    pauses: Sequence[float],
+) -> None:
+    source = Scripted(*["no port"] * 8, END)
+    source.trouble = lambda: "no port"  # type: ignore[method-assign]
+    asyncio.run(asyncio.wait_for(keep_running(source, nowhere, lambda _: None), PATIENCE_S))
+    assert pauses == [1] * 8
+
+
 def test_bytes_make_the_pauses_short_again(pauses: Sequence[float]) -> None:
     kept("gone", "gone", "gone", b"a", "gone", "gone", END)
     assert pauses == [1, 2, 4, 1, 2]

@@ -1,0 +1,111 @@
+"""The file of a recording: appended to, never beyond its size, its older parts kept or not."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from gateway.recording import lines
+from gateway.recording.lines import Began
+
+MAX_BATCH_BYTES = 16384
+DEFAULT_MAX_BYTES = 10 << 20
+# A file must hold a batch of lines and what stands above them.
+MIN_MAX_BYTES = 2 * MAX_BATCH_BYTES
+MAX_ROTATE = 1000
+
+
+class RecordingError(Exception):
+    """A recording cannot be written now; the text says why, in words."""
+
+
+class FullError(RecordingError):
+    """A recording has reached its size, and its older parts are not to be kept."""
+
+
+class RecordingFile:
+    """Appends one run of a recorder to a file of at most `max_bytes`.
+
+    With `rotate` a full file becomes FILE.1, FILE.1 becomes FILE.2 …, and so many of them are
+    kept. Nothing is held open: a file that somebody moves away is begun anew.
+    """
+
+    def __init__(
+        self, path: Path, began: Began, max_bytes: int = DEFAULT_MAX_BYTES, rotate: int = 0
+    ) -> None:
+        self.path = path
+        self._began = began
+        self._max_bytes = max_bytes
+        self._rotate = rotate
+        self._has_begun = False
+
+    def append(self, batch: Sequence[bytes], *, is_last: bool = False) -> None:
+        """Append lines, together at most MAX_BATCH_BYTES or one line; or none of them, and raise.
+
+        RecordingError says why it cannot be. What `is_last` is brought to the disk at once.
+        """
+        try:
+            if not self._append(b"".join(batch), is_last=is_last):
+                self._make_room()
+                self._append(b"".join(batch), is_last=is_last)
+        except (OSError, ValueError) as problem:
+            why = getattr(problem, "strerror", None) or problem
+            raise RecordingError(f"{self.path} cannot be written: {why}") from None
+
+    def _append(self, block: bytes, *, is_last: bool) -> bool:
+        """Append a block; False if there is no room for it."""
+        # When somebody is at home is nobody else's business.
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            block = self._opening(descriptor, size) + block
+            if size and size + len(block) > self._max_bytes:
+                return False
+            try:
+                _write_all(descriptor, block)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, size)  # no half lines, and what room there was
+                raise
+            if is_last:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._has_begun = True
+        return True
+
+    def _opening(self, descriptor: int, size: int) -> bytes:
+        """Return what must stand between the file as it is and our next line."""
+        if not size:
+            return lines.head() + lines.begin(self._began)
+        start = os.pread(descriptor, len(lines.head()), 0)
+        if not lines.is_recording(start):
+            raise ValueError("it is no recording of obisgate, and stays as it is")
+        if start != lines.head():
+            raise ValueError("it is a recording of another version, and stays as it is")
+        # The line that a run before us could not finish.
+        torn = b"" if os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
+        return torn + (b"" if self._has_begun else lines.begin(self._began))
+
+    def _make_room(self) -> None:
+        if not self._rotate:
+            raise FullError(f"{self.path} is full ({shown_size(self._max_bytes)})")
+        for number in range(self._rotate - 1, 0, -1):
+            with suppress(FileNotFoundError):
+                self._older(number).replace(self._older(number + 1))
+        self.path.replace(self._older(1))
+
+    def _older(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+
+def shown_size(count: int) -> str:
+    """Return a number of bytes as people read it: 376 B, 12.0 KiB, 10.0 MiB."""
+    if count < 1024:
+        return f"{count} B"
+    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
+
+
+def _write_all(descriptor: int, block: bytes) -> None:
+    while block:
+        block = block[os.write(descriptor, block) :]

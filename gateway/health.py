@@ -61,11 +61,12 @@ class Health:
     """What has come since the last good telegram; bounded, however long that is ago.
 
     Feed it in the order of the wire: `bytes_came`, then `heard` for whatever the decoder makes of
-    those bytes. `began` is when listening began; `silent_s` is how long a meter may be silent.
+    those bytes. `began` is when listening began; `silent_s`, how long a meter may be silent, may
+    change.
     """
 
     def __init__(self, began: float, silent_s: float = SILENT_S) -> None:
-        self._silent_s = silent_s
+        self.silent_s = silent_s
         self._last_byte = began
         self._has_come = False  # a byte, ever
         self._was_good = False  # a telegram, ever
@@ -103,11 +104,11 @@ class Health:
         has been a good one.
         """
         silent_s = now - self._last_byte
-        if silent_s >= self._silent_s and not is_over:
+        if silent_s >= self.silent_s and not is_over:
             return self._silence()
         needed = 1 if is_over and not self._was_good else NEEDED
         line = self._line.trouble(
-            is_late=self._line.lasts_s(now) >= self._silent_s,
+            is_late=self._line.lasts_s(now) >= self.silent_s,
             needed=NEEDED if self._counts else needed,
             is_quiet=is_over or silent_s > BURST_GAP_S,
         )
@@ -120,7 +121,7 @@ class Health:
 
     def _silence(self) -> Diagnosis:
         name = "silent.fallen" if self._has_come else "silent.always"
-        return Diagnosis(Trouble.SILENT, english(name, seconds=f"{self._silent_s:g}"))
+        return Diagnosis(Trouble.SILENT, english(name, seconds=f"{self.silent_s:g}"))
 
     def _refusal(self, trouble: Trouble, count: int) -> Diagnosis:
         """Say why no whole message made a telegram."""

@@ -62,6 +62,10 @@ class Meter:
         for fault in self.judge.finish():
             self._refuse(fault)
 
+    def start_over(self, decoder: Decoder, judge: Judge) -> None:
+        """Forget what the decoder and the judge had begun; the last snapshot goes on ageing."""
+        self._decoder, self.judge = decoder, judge
+
     def _hear(self, items: Sequence[Telegram | Fault]) -> None:
         for item in items:
             if isinstance(item, Fault):

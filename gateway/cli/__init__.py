@@ -46,6 +46,7 @@ def _run(arguments: Sequence[str]) -> int:
         maps,
         read,
         record,
+        reload,
         run,
         simulate,
         tls,
@@ -65,7 +66,9 @@ def _run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"obisgate {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, check, doctor, decode, explain, maps, read, record, simulate, tls):
+    for command in (
+        run, reload, check, doctor, decode, explain, maps, read, record, simulate, tls,
+    ):  # fmt: skip
         command.add_to(commands)
     options = parser.parse_args(arguments)
     try:

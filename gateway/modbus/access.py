@@ -45,6 +45,10 @@ class Access:
         self._allow = allow
         self._inside: Counter[str] = Counter()
 
+    def change(self, allow: Sequence[Network], limits: Limits) -> None:
+        """Judge by these from now on. Who is inside already counts, and stays."""
+        self._allow, self.limits = allow, limits
+
     def admits(self, host: str) -> bool:
         """Tell whether a client at `host` may pass; say so once if it may not."""
         # A client of a dual-stack socket shows its IPv4 address as ::ffff:a.b.c.d.

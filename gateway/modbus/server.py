@@ -61,8 +61,6 @@ class Listener(ModbusTcpServer):
         self._at = host, port
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
-        shortest_s = min(self.limits.idle_s, self.limits.request_s)
-        self._look_every_s = min(LOOK_EVERY_S, shortest_s / 4)
 
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
@@ -74,12 +72,30 @@ class Listener(ModbusTcpServer):
         host, port = self._servers[0].sockets[0].getsockname()[:2]
         return host, port
 
-    def stop(self) -> None:
-        """Close the endpoint and all its connections."""
+    def change(self, allow: Sequence[Network], limits: Limits) -> None:
+        """Let other rules hold, for connections that are open too.
+
+        Those whose address may not connect any more are closed; how many there may be counts for
+        new ones only.
+        """
+        self.access.change(allow, limits)
+        self.limits = limits
+        for connection in list(self.connections):
+            if self.access.admits(connection.address):
+                connection.limit_unread()
+            else:
+                connection.close()
+
+    def pause(self) -> None:
+        """Leave the address, with the connections open; `start` takes it again."""
         self.close()
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+    def stop(self) -> None:
+        """Close the endpoint and all its connections."""
+        self.pause()
         for connection in list(self.connections):
             connection.close()
         if self._timer:
@@ -99,7 +115,8 @@ class Listener(ModbusTcpServer):
         """Look after the clients from now on: one timer for all, and none while nobody is here."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._look_every_s, self._look)
+            shortest_s = min(self.limits.idle_s, self.limits.request_s)
+            self._timer = loop.call_later(min(LOOK_EVERY_S, shortest_s / 4), self._look)
 
     def _look(self) -> None:
         """See whose time is up."""
@@ -158,11 +175,15 @@ class Connection(asyncio.BufferedProtocol):
         self._client.connected(self._since)
         self._heard = self._since
         self._conversation = listener.converse(self._client)
-        # What one read may make is kept free, so that no client goes beyond its limit.
-        high = max(0, listener.limits.unread_bytes - REPLIES_TO_ONE_READ)
-        self._transport.set_write_buffer_limits(high=high)
+        self.limit_unread()
         listener.connections.add(self)
         listener.look_later()
+
+    def limit_unread(self) -> None:
+        """Bound the replies that wait for the client."""
+        # What one read may make is kept free, so that no client goes beyond its limit.
+        high = max(0, self._listener.limits.unread_bytes - REPLIES_TO_ONE_READ)
+        self._transport.set_write_buffer_limits(high=high)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Return where the next bytes go."""

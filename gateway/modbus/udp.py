@@ -43,10 +43,19 @@ class UdpListener(asyncio.DatagramProtocol):
         host, port = transport.get_extra_info("sockname")[:2]
         return host, port
 
-    def stop(self) -> None:
-        """Close the endpoint."""
+    def change(self, allow: Sequence[Network]) -> None:
+        """Answer other networks from now on."""
+        self.access.change(allow, self.access.limits)
+
+    def pause(self) -> None:
+        """Leave the address; `start` takes it again."""
         if self._transport:
             self._transport.abort()
+            self._transport = None
+
+    def stop(self) -> None:
+        """Close the endpoint."""
+        self.pause()
         if self._timer:
             self._timer.cancel()
             self._timer = None

@@ -48,16 +48,17 @@ _SEVERAL_DE = (
 _CAME = "{count} of {count} telegrams with good checksums"
 _CAME_DE = "{count} von {count} Telegrammen mit guten Prüfsummen"
 
-# name → words; what stands in braces is filled in. In German, what the decoder says is quoted.
+# name → words, with what is filled in in braces. A name's first part is the rung of the ladder that
+# breaks. In German, what the decoder says is quoted.
 DIAGNOSES: Mapping[str, Text] = MappingProxyType(
     {
-        "silent.fallen": Text(
+        "bytes.fallen": Text(
             "no byte has come for {seconds} s, though some came before: check the cable from the "
             "meter to the adapter",
             "seit {seconds} s ist kein Byte gekommen, vorher schon: prüfe das Kabel vom Zähler zum "
             "Adapter",
         ),
-        "silent.always": Text(
+        "bytes.always": Text(
             "no byte came in {seconds} s: is the customer interface enabled in the operator's "
             "portal, and the adapter an M-Bus slave (not a master) on pins 3 and 4 of the RJ12 "
             "socket?",
@@ -135,41 +136,41 @@ DIAGNOSES: Mapping[str, Text] = MappingProxyType(
             "verloren oder werden verändert. Prüfe die Parität (M-Bus: ?parity=even in der Adresse "
             "der Quelle), die Drähte und die Versorgung des Adapters",
         ),
-        "foreign": Text(
+        "segments.foreign": Text(
             "frames with good checksums come, but no telegram of a kind we know ({reason}): "
             f"{_DUMP}",
             "Rahmen mit guten Prüfsummen kommen, aber kein Telegramm einer Art, die wir kennen "
             f"(„{{reason}}“): {_DUMP_DE}",
         ),
-        "key.auth": Text(
+        "decryption.auth": Text(
             f"wrong authentication key: {_CAME} are refused, and the last one shows why: {{slip}}",
             f"falscher Authentifizierungsschlüssel: {_CAME_DE} werden abgewiesen, und das letzte "
             "zeigt, warum: „{slip}“",
         ),
-        "key.slip": Text(
+        "decryption.slip": Text(
             f"wrong key: {_CAME}, none decrypts, and the last one shows why: {{slip}}",
             f"falscher Schlüssel: {_CAME_DE} lassen sich nicht entschlüsseln, und das letzte "
             "zeigt, warum: „{slip}“",
         ),
-        "key.wrong.several": Text(
+        "decryption.wrong.several": Text(
             f"wrong key: {_CAME}, none decrypts. {_SEVERAL}",
             f"falscher Schlüssel: {_CAME_DE} lassen sich nicht entschlüsseln. {_SEVERAL_DE}",
         ),
-        "key.wrong": Text(
+        "decryption.wrong": Text(
             f"wrong key: {_CAME}, none decrypts. They are of meter {{names}}: {_COMPARE}",
             f"falscher Schlüssel: {_CAME_DE} lassen sich nicht entschlüsseln. Sie sind von Zähler "
             f"{{names}}: {_COMPARE_DE}",
         ),
-        "key.refused.several": Text(
+        "decryption.refused.several": Text(
             f"{_CAME} are refused: {{reason}}. {_SEVERAL}",
             f"{_CAME_DE} werden abgewiesen: „{{reason}}“. {_SEVERAL_DE}",
         ),
-        "key.refused": Text(
+        "decryption.refused": Text(
             f"{_CAME} are refused: {{reason}}. They are of meter {{names}}: {_COMPARE}",
             f"{_CAME_DE} werden abgewiesen: „{{reason}}“. Sie sind von Zähler {{names}}: "
             f"{_COMPARE_DE}",
         ),
-        "layout": Text(
+        "layout.unknown": Text(
             "the key fits and {count} of {count} telegrams decrypt, but the list of objects in "
             f"them is unknown ({{reason}}): {_DUMP}",
             "der Schlüssel passt und {count} von {count} Telegrammen lassen sich entschlüsseln, "
@@ -189,7 +190,7 @@ CAUSES: Mapping[str, Text] = MappingProxyType(
             "{device} is gone ({reason}): check the cable",
             "{device} ist verschwunden („{reason}“): prüfe das Kabel",
         ),
-        "file.absent": Text(
+        "device.file": Text(
             "{file} cannot be read: No such file or directory",
             "{file} gibt es nicht: prüfe den Namen in der Konfiguration",
         ),
@@ -214,6 +215,92 @@ CAUSES: Mapping[str, Text] = MappingProxyType(
             "{device} refuses its baud rate or parity; ?parity=none if it has no parity",
             "{device} lehnt Baudrate oder Parität ab; ?parity=none, wenn es keine Parität hat",
         ),
+        "open.untimed": Text(
+            "{file} has raw bytes without times: ?baud=2400 instead of ?speed",
+            "{file} hat rohe Bytes ohne Zeiten: ?baud=2400 statt ?speed",
+        ),
+        "open.unplayable": Text(
+            "{file} cannot be played: {reason}", "{file} lässt sich nicht abspielen: „{reason}“"
+        ),
+        "device.unknown": Text(
+            "{host} is not known here: check its spelling, or write its IP address",
+            "{host} ist hier nicht bekannt: prüfe die Schreibweise, oder schreib die IP-Adresse",
+        ),
+        "device.refuses": Text(
+            "{where} refuses: nothing listens there; is the port right, the server started?",
+            "{where} lehnt ab: dort hört nichts; stimmt der Port, läuft der Server?",
+        ),
+        "device.off": Text(
+            "{where} does not answer: is it switched on, and in this network? ping {host}",
+            "{where} antwortet nicht: ist es eingeschaltet, und in diesem Netz? ping {host}",
+        ),
+        "device.far": Text(
+            "{where} is not reached: is it switched on, and in this network? ping {host}",
+            "{where} ist nicht erreichbar: ist es eingeschaltet, und in diesem Netz? ping {host}",
+        ),
+        "device.unreached": Text(
+            "{where} cannot be reached: {reason}", "{where} ist nicht erreichbar: „{reason}“"
+        ),
+        "device.closed": Text(
+            "{where} has closed the connection", "{where} hat die Verbindung geschlossen"
+        ),
+        "device.broke.why": Text(
+            "the connection with {where} broke: {reason}",
+            "die Verbindung mit {where} ist abgebrochen: „{reason}“",
+        ),
+        "device.broke": Text(
+            "the connection with {where} broke", "die Verbindung mit {where} ist abgebrochen"
+        ),
+        "device.broker": Text(
+            "{where} does not answer as an MQTT broker: is it on, the port right?",
+            "{where} antwortet nicht als MQTT-Broker: läuft er, stimmt der Port?",
+        ),
+        "open.certificate": Text(
+            "the certificate of {where} is refused: {reason}; ca=FILE names the one that signs it",
+            "das Zertifikat von {where} wird abgelehnt: „{reason}“; ca=FILE nennt das, welches es "
+            "unterschreibt",
+        ),
+        "open.tls": Text(
+            "{where} speaks no TLS that we do ({reason}): is it the right port?",
+            "{where} spricht kein TLS wie wir („{reason}“): ist es der richtige Port?",
+        ),
+        "open.user": Text(
+            "{where} wants a user: ?user=NAME&password=file:mqtt.password",
+            "{where} verlangt einen Benutzer: ?user=NAME&password=file:mqtt.password",
+        ),
+        "open.password": Text(
+            "{where} refuses user {user}: check user and password",
+            "{where} lehnt den Benutzer {user} ab: prüfe Benutzer und Passwort",
+        ),
+        "open.topic": Text(
+            "{where} refuses the topic {topic}: may this user read it?",
+            "{where} lehnt das Topic {topic} ab: darf dieser Benutzer es lesen?",
+        ),
+        "open.taken": Text(
+            "{where} is in use by another program: ss {options} 'sport = :{port}'",
+            "{where} wird von einem anderen Programm benutzt: ss {options} 'sport = :{port}'",
+        ),
+        "open.low": Text(
+            "{where} needs the right to use ports below 1024: choose 5020, or sudo sysctl "
+            "net.ipv4.ip_unprivileged_port_start=502",
+            "{where} braucht das Recht auf Ports unter 1024: nimm 5020, oder sudo sysctl "
+            "net.ipv4.ip_unprivileged_port_start=502",
+        ),
+        "open.address": Text(
+            "{host} is no name or address of this machine: hostname -I lists them",
+            "{host} ist weder Name noch Adresse dieser Maschine: hostname -I zeigt sie",
+        ),
+        "bytes.dead": Text(
+            "no byte from {where} for {seconds} s: the connection is closed, it may be dead",
+            "seit {seconds} s kein Byte von {where}: die Verbindung ist geschlossen, sie könnte "
+            "tot sein",
+        ),
+        "bytes.no_message": Text(
+            "no message on {topic} from {where} for {seconds} s: the connection is closed, it may "
+            "be dead",
+            "seit {seconds} s keine Nachricht auf {topic} von {where}: die Verbindung ist "
+            "geschlossen, sie könnte tot sein",
+        ),
         "open.other": Text(
             "{device} cannot be opened: {reason}",
             "{device} lässt sich nicht öffnen: „{reason}“",
@@ -225,7 +312,7 @@ CAUSES: Mapping[str, Text] = MappingProxyType(
         "open.file": Text(
             "{file} cannot be read: {reason}", "{file} lässt sich nicht lesen: „{reason}“"
         ),
-        "ended": Text(
+        "fresh.over": Text(
             "{source} has ended",
             "zu Ende: {source}",
         ),

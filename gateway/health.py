@@ -120,7 +120,7 @@ class Health:
         return None
 
     def _silence(self) -> Diagnosis:
-        name = "silent.fallen" if self._has_come else "silent.always"
+        name = "bytes.fallen" if self._has_come else "bytes.always"
         return Diagnosis(Trouble.SILENT, english(name, seconds=f"{self.silent_s:g}"))
 
     def _refusal(self, trouble: Trouble, count: int) -> Diagnosis:
@@ -130,7 +130,7 @@ class Health:
             case Trouble.NO_DECRYPTION:
                 return Diagnosis(trouble, _why_no_decryption(last, count))
             case Trouble.UNKNOWN_LAYOUT:
-                text = english("layout", count=count, reason=last[-1].reason)
+                text = english("layout.unknown", count=count, reason=last[-1].reason)
                 return Diagnosis(trouble, text)
             case _:
                 return _foreign(last[-1])
@@ -270,11 +270,13 @@ def _why_no_decryption(faults: Sequence[Fault], count: int) -> str:
     slips = [found for fault in faults if (found := slip_in(fault.reason))]
     if slips:
         is_auth = slips[-1].startswith(KEY_FITS)
-        return english("key.auth" if is_auth else "key.slip", count=count, slip=slips[-1])
+        return english(
+            "decryption.auth" if is_auth else "decryption.slip", count=count, slip=slips[-1]
+        )
     is_refused = all(fault.layer is Layer.CIPHERING for fault in faults)
     titles = sorted({fault.meter for fault in faults if fault.meter})
     return english(
-        f"key.{'refused' if is_refused else 'wrong'}{'.several' if len(titles) > 1 else ''}",
+        f"decryption.{'refused' if is_refused else 'wrong'}{'.several' if len(titles) > 1 else ''}",
         count=count,
         reason=faults[-1].reason,
         meters=len(titles),
@@ -283,4 +285,4 @@ def _why_no_decryption(faults: Sequence[Fault], count: int) -> str:
 
 
 def _foreign(fault: Fault) -> Diagnosis:
-    return Diagnosis(Trouble.FOREIGN, english("foreign", reason=fault.reason))
+    return Diagnosis(Trouble.FOREIGN, english("segments.foreign", reason=fault.reason))

@@ -97,7 +97,7 @@ class MeterEvidence:
     @property
     def has_ended(self) -> bool:
         """Tell whether no more will come, as the source itself is at its end."""
-        return self.trouble is not None and recognised(self.trouble).name == "ended"
+        return self.trouble is not None and recognised(self.trouble).name == "fresh.over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ def _break(e: MeterEvidence, *, is_over: bool, listened_s: float) -> _Break | No
     if e.has_ended and not e.byte_count:
         return Rung.BYTES, filled(BREAKS["bytes.empty"], source=e.source)
     if is_over and not e.byte_count:
-        return Rung.BYTES, filled(DIAGNOSES["silent.always"], seconds=f"{listened_s:g}")
+        return Rung.BYTES, filled(DIAGNOSES["bytes.always"], seconds=f"{listened_s:g}")
     if e.state != Fresh.STALE and not is_over:
         return None
     if e.state == Fresh.LIVE and e.telegrams >= NEEDED_TELEGRAMS:
@@ -241,7 +241,7 @@ def _diagnosed(e: MeterEvidence, diagnosis: str) -> _Break:
     last = e.last_fault
     if last and name == "frames.broken" and last.layer == Layer.FRAME:
         return _refused(last)
-    if last and name == "foreign" and last.layer == Layer.SEGMENT and e.telegrams:
+    if last and name == "segments.foreign" and last.layer == Layer.SEGMENT and e.telegrams:
         # Telegrams came before: the meter speaks a language that we know.
         return _refused(last)
     if name:

@@ -53,7 +53,7 @@ NAMES: Mapping[Rung, Text] = MappingProxyType(
     }
 )
 
-# What the ladder says itself. The name's first part is the rung that it breaks.
+# What the ladder says itself, named as in `diagnoses`.
 BREAKS: Mapping[str, Text] = MappingProxyType(
     {
         "bytes.empty": Text(
@@ -198,16 +198,9 @@ BREAKS: Mapping[str, Text] = MappingProxyType(
     }
 )
 
-# What `health` and the sources say breaks this rung.
+# Which rung words break: the first part of their name.
 RUNG_OF: Mapping[str, Rung] = MappingProxyType(
-    {name: Rung(name.split(".")[0]) for name in BREAKS}
-    | {name: Rung.FRAMES for name in DIAGNOSES if name.startswith("frames.")}
-    | {name: Rung.PARITY for name in DIAGNOSES if name.startswith("parity.")}
-    | {name: Rung.BYTES for name in DIAGNOSES if name.startswith("silent.")}
-    | {name: Rung.DECRYPTION for name in DIAGNOSES if name.startswith("key.")}
-    | {"foreign": Rung.SEGMENTS, "layout": Rung.LAYOUT, "ended": Rung.FRESH}
-    | {name: Rung.OPEN for name in CAUSES if name.startswith("open.")}
-    | {"device.absent": Rung.DEVICE, "device.gone": Rung.DEVICE, "file.absent": Rung.DEVICE}
+    {name: Rung(name.split(".")[0]) for name in (*CAUSES, *DIAGNOSES, *BREAKS)}
 )
 # Of a diagnosis whose words are those of another version.
 KINDS: Mapping[str, Rung] = MappingProxyType(

@@ -2,6 +2,8 @@
 
 import errno
 import re
+import socket
+import ssl
 import string
 from pathlib import Path
 
@@ -10,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.diagnoses import CAUSES, DIAGNOSES, WORDS, english, recognised
+from gateway.endpoint import why_not_bound
 from gateway.health import Health, Trouble
 from gateway.ladder_words import BREAKS, KINDS, NAMES, REFUSALS, RUNG_OF, Rung
+from gateway.sources.network import why_unreached
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import cause_of
 from gateway.telegram import Layer
@@ -46,7 +50,12 @@ def test_every_diagnosis_is_recognised_and_told_in_german(name: str) -> None:
 
 def test_health_says_nothing_but_these_words() -> None:
     named = set(re.findall(r'"([a-z]+(?:\.[a-z]+)?)"', HEALTH))
-    made = {"key.wrong", "key.refused", "key.wrong.several", "key.refused.several"}
+    made = {
+        "decryption.wrong",
+        "decryption.refused",
+        "decryption.wrong.several",
+        "decryption.refused.several",
+    }
     assert set(DIAGNOSES) - made <= named
     assert "Diagnosis(trouble, f" not in HEALTH
 
@@ -55,7 +64,7 @@ def test_health_says_nothing_but_these_words() -> None:
 def test_what_health_says_is_recognised(silent_s: float) -> None:
     said = Health(0.0, silent_s).diagnosis(silent_s)
     assert said
-    assert recognised(said.text).name == "silent.always"
+    assert recognised(said.text).name == "bytes.always"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,37 @@ def test_each_cause_of_a_serial_port_is_recognised(number: int, name: str) -> No
 def test_each_cause_of_a_recording_is_recognised(tmp_path: Path) -> None:
     folder, absent = RecordingSource(tmp_path), RecordingSource(tmp_path / "x.bin")
     assert recognised(folder.trouble() or "").name == "open.folder"
-    assert recognised(absent.trouble() or "").name == "file.absent"
+    assert recognised(absent.trouble() or "").name == "device.file"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        socket.gaierror(),
+        ssl.SSLCertVerificationError(),
+        ssl.SSLError("wrong version number"),
+        ConnectionRefusedError(),
+        TimeoutError(),
+        OSError(errno.EHOSTUNREACH, "no route"),
+        OSError(errno.EIO, "Input/output error"),
+    ],
+)
+def test_each_cause_of_a_network_source_is_recognised(problem: OSError) -> None:
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        problem.verify_message = "self-signed certificate"
+    elif isinstance(problem, ssl.SSLError):
+        problem.reason = "WRONG_VERSION_NUMBER"
+    assert recognised(why_unreached("meter.lan", 23, problem)).name
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [OSError(errno.EADDRINUSE, ""), OSError(errno.EACCES, ""), socket.gaierror(), OSError(9, "x")],
+)
+def test_each_cause_of_a_source_that_listens_is_recognised(problem: OSError) -> None:
+    name = recognised(why_not_bound("0.0.0.0", 23, problem)).name
+    assert name
+    assert name.startswith("open.")
 
 
 @given(st.text(min_size=1))

@@ -36,11 +36,10 @@ ASK_S = 1.0  # at a running gateway
 
 
 class _Seen(NamedTuple):
-    """What is seen at one look; `has_ended`: there will be no more."""
+    """What is seen at one look; without listeners no gateway is running."""
 
     meter: MeterEvidence
     listeners: Sequence[ListenerEvidence] | None
-    has_ended: bool = False
 
 
 _Look = Callable[[], Awaitable[_Seen]]
@@ -123,22 +122,15 @@ async def _listened(
 ) -> list[Finding]:
     """Climb with what the meter's source brings."""
     watch = MeterWatch(meter, config.layouts, None, _hear_nothing, "")
-    reading = asyncio.create_task(watch.read())
+    watch.start()
 
     async def look() -> _Seen:
-        if reading.done():
-            reading.result()
-        status = watch.status(time.monotonic())
-        return _Seen(MeterEvidence.of(meter.name, status), None, reading.done())
-
-    async def wait() -> None:
-        await asyncio.wait({reading}, timeout=LOOK_S)
+        return _Seen(MeterEvidence.of(meter.name, watch.status(time.monotonic())), None)
 
     try:
-        return await _climbed(look, wait, config, time_s, shown)
+        return await _climbed(look, lambda: asyncio.sleep(LOOK_S), config, time_s, shown)
     finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        await watch.stop()
 
 
 async def _climbed(
@@ -153,7 +145,7 @@ async def _climbed(
     while True:
         seen = await look()
         passed_s = time.monotonic() - began
-        is_over = seen.has_ended or passed_s >= time_s
+        is_over = seen.meter.has_ended or passed_s >= time_s
         findings = climb(
             seen.meter,
             seen.listeners,

@@ -172,7 +172,7 @@ def _is_ours(client: Mapping[str, Any], own: str | None, asked: _Asked | None) -
         for each in client["ranges"]
         if (client["unit"], each["function"], each["first"], each["count"]) == tried
     ]
-    return sum(times) == client["requests"]
+    return bool(sum(times) == client["requests"])
 
 
 def _poll(transport: str, own: str | None, port: int | None, asked: _Asked | None) -> str:

@@ -312,10 +312,6 @@ CAUSES: Mapping[str, Text] = MappingProxyType(
         "open.file": Text(
             "{file} cannot be read: {reason}", "{file} lässt sich nicht lesen: „{reason}“"
         ),
-        "fresh.over": Text(
-            "{source} has ended",
-            "zu Ende: {source}",
-        ),
     }
 )
 

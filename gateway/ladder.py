@@ -97,7 +97,7 @@ class MeterEvidence:
     @property
     def has_ended(self) -> bool:
         """Tell whether no more will come, as the source itself is at its end."""
-        return self.trouble is not None and recognised(self.trouble).name == "fresh.over"
+        return self.trouble is not None and self.trouble.endswith(ENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,7 @@ UNCOUNTED = Text(
     "wer an einer seriellen Leitung fragt, wird nicht gezählt",
 )
 SHOWN = 5  # clients
+ENDED = " has ended"  # how a source tells that no more will come
 
 _Break = tuple[Rung, Text]
 

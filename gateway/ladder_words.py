@@ -53,6 +53,70 @@ NAMES: Mapping[Rung, Text] = MappingProxyType(
     }
 )
 
+# rung → how that is told
+SIGNS: Mapping[Rung, Text] = MappingProxyType(
+    {
+        Rung.DEVICE: Text(
+            "The adapter, the file or the host that `source` names exists.",
+            "Den Adapter, die Datei oder den Rechner, den `source` nennt, gibt es.",
+        ),
+        Rung.OPEN: Text(
+            "This user may open it, and no other program has it.",
+            "Dieser Benutzer darf es öffnen, und kein anderes Programm hat es.",
+        ),
+        Rung.BYTES: Text("Any byte has come.", "Irgendein Byte ist gekommen."),
+        Rung.PARITY: Text(
+            "Few bytes or none came with a parity or framing error.",
+            "Kaum ein Byte kam mit einem Paritäts- oder Rahmenfehler.",
+        ),
+        Rung.FRAMES: Text(
+            "M-Bus or HDLC frames begin and end in them.",
+            "M-Bus- oder HDLC-Rahmen beginnen und enden darin.",
+        ),
+        Rung.CHECKSUMS: Text(
+            "Frames arrive as they were sent.", "Rahmen kommen an, wie sie gesendet wurden."
+        ),
+        Rung.SEGMENTS: Text(
+            "The frames of a telegram are all there, and carry DLMS.",
+            "Die Rahmen eines Telegramms sind alle da und tragen DLMS.",
+        ),
+        Rung.DECRYPTION: Text(
+            "The key opens a telegram, and where there is a tag it verifies.",
+            "Der Schlüssel öffnet ein Telegramm, und wo es eine Signatur (Tag) hat, stimmt sie.",
+        ),
+        Rung.LAYOUT: Text(
+            "The list of objects in it is one that is known.",
+            "Die Liste der Objekte darin ist eine bekannte.",
+        ),
+        Rung.COUNTER: Text(
+            "The invocation counter rose from one telegram of the meter to the next.",
+            "Der Telegrammzähler (invocation counter) stieg von einem Telegramm zum nächsten.",
+        ),
+        Rung.PLAUSIBLE: Text(
+            "What the telegrams say can be, and follows each other.",
+            "Was die Telegramme sagen, kann sein und aufeinander folgen.",
+        ),
+        Rung.FRESH: Text(
+            "The last good telegram is younger than `hold`, and the next is not overdue.",
+            "Das letzte gute Telegramm ist jünger als `hold`, das nächste nicht überfällig.",
+        ),
+        Rung.REACHABLE: Text(
+            "A client from elsewhere has asked, or the gateway answers a Modbus read at this "
+            "machine's own address in the network. Firewalls cannot be seen from here.",
+            "Ein Client von anderswo hat gefragt, oder das Gateway antwortet an der eigenen "
+            "Netzadresse dieser Maschine auf Modbus. Firewalls sind von hier nicht zu sehen.",
+        ),
+        Rung.ASKED: Text(
+            "A client has sent a request; what the doctor itself sent does not count.",
+            "Ein Client hat eine Anfrage geschickt; die des Doktors selbst zählen nicht.",
+        ),
+        Rung.VALUES: Text(
+            "Every client that asks got registers, not only exceptions.",
+            "Jeder Client, der fragt, bekam Register, nicht nur Exceptions.",
+        ),
+    }
+)
+
 # What the ladder says itself, named as in `diagnoses`.
 BREAKS: Mapping[str, Text] = MappingProxyType(
     {
@@ -173,7 +237,7 @@ BREAKS: Mapping[str, Text] = MappingProxyType(
             "{address} asks unit {unit} for addresses that no map serves (exception 0x02): another "
             "map is needed; the gateway's log names the addresses, `obisgate maps` who reads what",
             "{address} fragt Unit {unit} nach Adressen, die keine Registerliste hat (Exception "
-            "0x02): sie braucht eine andere; das Log des Gateways nennt die Adressen, `obisgate "
+            "0x02): es braucht eine andere; das Log des Gateways nennt die Adressen, `obisgate "
             "maps`, wer was liest",
         ),
         "values.count": Text(

@@ -47,7 +47,8 @@ doctor opens the meter's source itself and listens, for 30 s at most (`--for 1mi
 nothing to the meter. `--meter NAME` chooses one of several, `--format json` is for machines.
 
 It ends with 0 when no rung is broken and the values are fresh, with 1 when something is broken or
-was not to be seen in that time, and with 2 when it cannot start. In braces stands what is filled in.
+was not to be seen in that time, and with 2 when it cannot start. In braces stands what is filled
+in.
 """,
     """\
 # obisgate doctor: die Sprossen, und was zu tun ist

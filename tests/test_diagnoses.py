@@ -1,5 +1,6 @@
 """The words of diagnoses: whatever health and the sources say is known in both languages."""
 
+import ast
 import errno
 import re
 import socket
@@ -57,7 +58,18 @@ def test_health_says_nothing_but_these_words() -> None:
         "decryption.refused.several",
     }
     assert set(DIAGNOSES) - made <= named
-    assert "Diagnosis(trouble, f" not in HEALTH
+    docstrings = {
+        node.value
+        for node in ast.walk(ast.parse(HEALTH))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    sentences = [
+        node.value
+        for node in ast.walk(ast.parse(HEALTH))
+        if isinstance(node, ast.Constant) and " " in str(node.value)
+        if str(node.value) not in {str(each.value) for each in docstrings}
+    ]
+    assert set(sentences) <= {str(trouble) for trouble in Trouble} | {" and "}
 
 
 @pytest.mark.parametrize("silent_s", [15.0, 0.5])

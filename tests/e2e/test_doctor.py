@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import main
+from gateway.cli.reached import own_address
 from gateway.ladder_words import NAMES, Rung
 from gateway.simulator import SimulatedMeter
 from gateway.simulator.ciphering import data_notification, seal
@@ -442,6 +443,30 @@ def test_a_listener_that_nobody_asked_breaks_its_rung(
         assert "no   a client has asked" in "\n".join(lines)
         assert "nobody has asked yet" in "\n".join(lines)
         assert "  no   the network reaches the listener" not in lines
+
+
+@pytest.mark.parametrize("transport", ["tcp", "rtu_over_tcp", "udp"])
+def test_a_listener_is_tried_the_way_that_its_clients_come(
+    transport: str, doctor: Callable[..., Doctor], start: Start
+) -> None:
+    running = start(SIMULATED + f"  - {{{transport}: '0.0.0.0:0', {UNITS}}}\n")
+    warm(running)
+    # A machine without a network has no address at which that can be tried.
+    known = "good" if own_address("0.0.0.0") else "not known yet"
+    assert states_in(asked(doctor).lines)[Rung.REACHABLE] == known
+
+
+def test_a_listener_that_turns_clients_away_breaks_its_rung(
+    doctor: Callable[..., Doctor], start: Start, connect: Connect
+) -> None:
+    running = start(SIMULATED + f"  - {{tcp: '0.0.0.0:0', limits: {{connections: 1}}, {UNITS}}}\n")
+    warm(running)
+    connect(running.port)
+    lines = asked(doctor).lines
+    if own_address("0.0.0.0"):
+        assert "does not answer a Modbus read from this machine" in broken(lines, Rung.REACHABLE)
+    else:
+        assert states_in(lines)[Rung.REACHABLE] == "not known yet"
 
 
 @pytest.mark.parametrize(

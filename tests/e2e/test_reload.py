@@ -4,20 +4,24 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import time
+import tty
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pymodbus.client import ModbusTcpClient
+from pymodbus.client import ModbusTcpClient, ModbusUdpClient
 
 from gateway.control import ask, socket_path
+from gateway.modbus.rtu import sealed
 from gateway.simulator import SimulatedMeter
 
 from .conftest import OBISGATE, PATIENCE_S, Client, Line, Running, obisgate
@@ -321,6 +325,100 @@ def test_a_listener_takes_over_the_port_of_another(
     assert changes == [f"listener 127.0.0.1:{port}: removed", f"listener {host}:{port}: new"]
     assert is_sent_away(client)
     connect(port)
+    running.stop()
+
+
+TLS = """
+    certificate: tls/server.crt
+    key: tls/server.key
+    clients_ca: tls/ca.crt
+"""
+
+
+def test_tls_clients_stay_until_other_roles_count(
+    config: Path, start: Start, connect: Connect, port: int
+) -> None:
+    folder = config.with_name("tls")
+    assert obisgate("tls", "init", str(folder)).returncode == 0
+    trust = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    trust.load_cert_chain(folder / "client.crt", folder / "client.key")
+
+    def client() -> Client:
+        found = connect(port)
+        found.socket = trust.wrap_socket(found.socket, server_hostname="localhost")
+        return found
+
+    text = listening(port).replace("tcp:", "tls:").replace("    units", f"{TLS[1:]}    units")
+    running = start(text)
+    old = client()
+    live(old)
+    more = text.replace("units: {", "units: {2: {meter: house, map: obis_plain}, ")
+    assert reload(config, more) == [
+        f"listener 127.0.0.1:{port}: unit 2 added, meter house as obis_plain"
+    ]
+    assert old.read(2, 0, 2), "on the connection that it had"
+    reason = refused(config, more.replace("ca.crt", "cb.crt"))
+    assert reason.startswith(f"{config}:7:17: ")
+    assert "cb.crt does not exist" in reason
+    assert old.read(2, 0, 2)
+    changed = more.replace("    units", "    roles: [installer]\n    units")
+    assert reload(config, changed) == [f"listener 127.0.0.1:{port}: roles installer"]
+    assert is_sent_away(old)
+    assert is_sent_away(client())
+    running.message("it has the role 'reader', which 'roles' does not name")
+    for name in ("server.crt", "server.key"):
+        (folder / name).rename(folder / f"new-{name}")
+    moved = more.replace("tls/server", "tls/new-server")
+    assert reload(config, moved) == [
+        f"listener 127.0.0.1:{port}: new certificate files",
+        f"listener 127.0.0.1:{port}: roles reader",
+    ]
+    assert client().read(2, 0, 2)
+    running.stop()
+
+
+def ask_on(bus: int, unit: int) -> bytes:
+    """Read the first two registers as a client on a line does; return the words."""
+    request = sealed(struct.pack(">BBHH", unit, 3, 0, 2))
+    os.write(bus, request)
+    reply = b""
+    while len(reply) < 9:
+        assert select.select([bus], [], [], PATIENCE_S)[0], "no reply"
+        reply += os.read(bus, 9 - len(reply))
+    assert reply[:3] == bytes((unit, 3, 4))
+    return reply[3:7]
+
+
+def test_a_serial_line_and_a_datagram_port_get_other_units_too(
+    config: Path, start: Start, line: Line, port: int
+) -> None:
+    tty.setraw(line.master)
+    text = (
+        f"meters:\n  house: {SIMULATED}\nlisteners:\n"
+        f"  - udp: 127.0.0.1:{port}\n    units: {{1: {PLAIN}}}\n"
+        f"  - serial: {line.device}\n    units: {{1: {PLAIN}}}\n"
+    )
+    running = start(text)
+    ask_on(line.master, 1)
+    with ModbusUdpClient("127.0.0.1", port=port) as client:
+        assert client.read_holding_registers(0, count=2, device_id=1).registers
+        assert reload(config, text.replace("{1:", "{2:")) == [
+            f"listener {name}: unit {change}"
+            for name in (f"127.0.0.1:{port}", line.device)
+            for change in ("1 removed", "2 added, meter house as obis_plain")
+        ]
+        assert client.read_holding_registers(0, count=2, device_id=2).registers
+        assert client.read_holding_registers(0, count=2, device_id=1).isError()
+    ask_on(line.master, 2)
+    faster = text.replace("    units: {1", "    baud: 19200\n    units: {1").replace(
+        "    baud: 19200\n", "", 1
+    )
+    assert reload(config, faster)[:2] == [
+        f"listener {line.device}: removed",
+        f"listener 127.0.0.1:{port}: unit 2 removed",
+    ]
+    assert "19200 baud 8N1 is open" in running.message("is open")
+    ask_on(line.master, 1)
     running.stop()
 
 

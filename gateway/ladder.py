@@ -152,6 +152,9 @@ UNCOUNTED = Text(
     "wer an einer seriellen Leitung fragt, wird nicht gezählt",
 )
 SHOWN = 5  # clients
+# How the decoder tells of what it refuses.
+WRONG_SUM, WRONG_PARITY = ", computed 0x", "with a parity error"
+INCOMPLETE = ("breaks off", "s before it")
 ENDED = " has ended"  # how a source tells that no more will come
 
 _Break = tuple[Rung, Text]
@@ -242,8 +245,9 @@ def _diagnosed(e: MeterEvidence, diagnosis: str) -> _Break:
     last = e.last_fault
     if last and name == "frames.broken" and last.layer == Layer.FRAME:
         return _refused(last)
-    if last and name == "segments.foreign" and last.layer == Layer.SEGMENT and e.telegrams:
-        # Telegrams came before: the meter speaks a language that we know.
+    # What is cut into segments as we know it is no foreign language.
+    is_known = e.telegrams or (last and any(part in last.reason for part in INCOMPLETE))
+    if last and name == "segments.foreign" and last.layer == Layer.SEGMENT and is_known:
         return _refused(last)
     if name:
         return RUNG_OF[name], text
@@ -252,8 +256,10 @@ def _diagnosed(e: MeterEvidence, diagnosis: str) -> _Break:
 
 def _refused(last: LastFault) -> _Break:
     name = REFUSALS.get(last.layer, "plausible.refused")
-    if name == "frames.cut" and ("checksum" in last.reason or "check sequence" in last.reason):
+    if name == "frames.cut" and WRONG_SUM in last.reason:
         name = "checksums.bad"
+    elif name == "frames.cut" and WRONG_PARITY in last.reason:
+        name = "parity.some"
     return RUNG_OF[name], filled(BREAKS[name], reason=last.reason)
 
 

@@ -124,6 +124,12 @@ BREAKS: Mapping[str, Text] = MappingProxyType(
             "the source is at its end without a byte ({source}): record the meter again",
             "die Quelle ist ohne ein Byte zu Ende ({source}): nimm den Zähler noch einmal auf",
         ),
+        "parity.some": Text(
+            "frames begin, but bytes in them come with parity errors ({reason}): check the parity "
+            "(M-Bus: ?parity=even), the wires and the adapter's supply",
+            "Rahmen beginnen, aber Bytes darin kommen mit Paritätsfehlern („{reason}“): prüfe die "
+            "Parität (M-Bus: ?parity=even), die Drähte und die Versorgung des Adapters",
+        ),
         "frames.cut": Text(
             "frames begin, but they do not end as they should ({reason}): bytes are lost on the "
             "way; check the wires, the adapter's supply, and that no other program reads the port",

@@ -1,6 +1,8 @@
 """The ladder: evidence in, for each rung good, broken or not known yet."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,8 +22,9 @@ from gateway.ladder import (
     is_decided,
 )
 from gateway.ladder_words import RUNG_OF, Rung
+from gateway.simulator import SimulatedMeter
 from gateway.snapshot.freshness import State as Fresh
-from gateway.telegram import Layer
+from gateway.telegram import Decoder, Fault, Key, Layer
 
 RUNGS = list(Rung)
 GOOD = MeterEvidence(
@@ -122,6 +125,7 @@ def test_a_diagnosis_of_another_version_breaks_the_rung_of_its_kind() -> None:
 @pytest.mark.parametrize(
     ("layer", "reason", "rung"),
     [
+        (Layer.FRAME, "3 of the frame's 9 bytes came with a parity error", Rung.PARITY),
         (Layer.FRAME, "the frame breaks off", Rung.FRAMES),
         (Layer.FRAME, "checksum 0x17, computed 0x1f", Rung.CHECKSUMS),
         (Layer.SEGMENT, "segment 2 after 0", Rung.SEGMENTS),
@@ -142,6 +146,42 @@ def test_the_last_refusal_breaks_its_rung_when_the_values_are_stale(
     never_good = replace(NEW, byte_count=400, last_fault=last)
     assert first_broken(findings(never_good)) is None
     assert reason in breaks(findings(never_good, is_over=True), rung)
+
+
+def last_fault_of(telegram: bytes, damaged: Sequence[int] = ()) -> LastFault:
+    """Return what the decoder refuses of a telegram of which no more comes."""
+    decoder = Decoder(Key(bytes(16)))
+    items = decoder.feed(telegram, 0.0, damaged) + decoder.finish()
+    fault = next(each for each in items if isinstance(each, Fault))
+    return LastFault(fault.layer, fault.reason, 0.0)
+
+
+@pytest.mark.parametrize("model", ["kaifa-ma309m", "lg-e450-burgenland", "iskra-am550-wienernetze"])
+def test_what_the_decoder_refuses_breaks_the_rung_that_it_is_about(model: str) -> None:
+    start = datetime(2026, 1, 5, 18, tzinfo=UTC)
+    telegram = SimulatedMeter(model, bytes(16), seed=3, start=start).push().telegram
+    changed = bytearray(telegram)
+    changed[60] ^= 4
+    cases = {
+        Rung.PARITY: last_fault_of(telegram, [60]),
+        Rung.FRAMES: last_fault_of(telegram[:60]),
+        Rung.CHECKSUMS: last_fault_of(bytes(changed)),
+    }
+    for rung, last in cases.items():
+        meter = replace(NEW, byte_count=300, last_fault=last)
+        assert last.reason in breaks(findings(meter, is_over=True), rung)
+
+
+def test_a_telegram_of_which_a_frame_is_missing_is_no_foreign_one() -> None:
+    start = datetime(2026, 1, 5, 18, tzinfo=UTC)
+    telegram = SimulatedMeter("kaifa-ma309m", bytes(16), seed=3, start=start).push().telegram
+    first = telegram[1] + 6
+    for part, word in ((telegram[:first], "breaks off"), (telegram[first:], "before it")):
+        last = last_fault_of(part)
+        assert word in last.reason
+        said = english("segments.foreign", reason=last.reason)
+        found = findings(replace(NEW, byte_count=300, last_fault=last, diagnosis=said))
+        assert breaks(found, Rung.SEGMENTS).startswith("good frames come, but not all")
 
 
 def test_a_refusal_before_the_last_good_telegram_breaks_nothing() -> None:

@@ -69,7 +69,9 @@ class AsText:
     def end(self, findings: Sequence[Finding]) -> None:
         """Print the rest; the first broken rung with what to do."""
         broken = first_broken(findings)
-        for finding in findings[self._said :]:
+        # What was good when it was said may have broken since.
+        changed = next((n for n, each in enumerate(findings) if each.state is not State.GOOD), 0)
+        for finding in findings[min(self._said, changed) :]:
             self._say(finding, is_first=finding is broken)
         if self._is_terminal:
             print(f"{BACK}{CLEAR_LINE}", end="")

@@ -237,6 +237,23 @@ def test_a_device_that_another_program_reads_breaks_the_second_rung(
     assert f"sudo fuser -v {line.device}" in ill.breaks(Rung.OPEN)
 
 
+def test_an_adapter_that_is_unplugged_while_the_doctor_listens_breaks_the_first_rung(
+    doctor: Callable[..., Doctor], line: Line, tmp_path: Path
+) -> None:
+    device = tmp_path / "meter"
+    device.symlink_to(line.device)
+    ill = doctor(served(f"serial:{device}?parity=none", UNITS), "--for", f"{LONG_S}s")
+    ill.until("may be opened")
+    device.unlink()
+    os.close(line.master)
+    ill.end()
+    line.master = os.open(os.devnull, os.O_RDONLY)  # the fixture closes it
+    rungs = [each for each in ill.lines if NAMES[Rung.DEVICE].en in each]
+    assert len(rungs) == 2, "it was there, and is not"
+    assert ill.process.returncode == 1
+    assert re.search(r"is gone|does not exist", " ".join(ill.lines))
+
+
 def test_a_silent_line_breaks_the_third_rung(doctor: Callable[..., Doctor], line: Line) -> None:
     ill = heard(doctor, line, time_s=2)
     ill.end()
@@ -298,7 +315,7 @@ def test_a_frame_that_is_missing_in_every_telegram_breaks_the_rung_of_segments(
     ill = heard(doctor, line)
     push_all(line, [frames_of(meter.push().telegram)[0] for _ in range(4)])
     ill.end()
-    assert ill.breaks(Rung.SEGMENTS)
+    assert "breaks off" in ill.breaks(Rung.SEGMENTS)
 
 
 def test_a_wrong_key_breaks_the_rung_of_decryption(

@@ -89,12 +89,13 @@ async def _examined(
     config: Config, meter: MeterConfig, time_s: float, shown: AsText | AsJson
 ) -> list[Finding]:
     """Ask the gateway that runs with this config, or listen to the meter where none runs."""
+    source = meter.source.describe()
     try:
         status = await _status(config, meter.name)
     except NoGatewayError:
-        shown.begin(meter.name, meter.source.describe(), None)
+        shown.begin(meter.name, source, None)
         return await _listened(config, meter, time_s, shown)
-    shown.begin(meter.name, status["meters"][meter.name]["source"], status.get("pid"))
+    shown.begin(meter.name, source, status.get("pid"))
     return await _asked(config, meter, time_s, shown)
 
 

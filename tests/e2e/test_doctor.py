@@ -5,6 +5,7 @@ import os
 import queue
 import random
 import re
+import socket
 import struct
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.cli.reached import own_address
+from gateway.control import socket_path
 from gateway.ladder_words import NAMES, Rung
 from gateway.simulator import SimulatedMeter
 from gateway.simulator.ciphering import data_notification, seal
@@ -591,6 +594,41 @@ def test_what_is_typed_wrongly_is_said_in_one_line(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"obisgate: {expected}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": "what is that?"},
+        {"version": "9.0", "meters": []},
+        {"version": "9.0", "meters": {"house": {"state": "live"}}, "listeners": []},
+        {"version": "9.0", "meters": {"house": None}, "listeners": None},
+    ],
+)
+def test_a_gateway_of_another_version_is_told_from_a_broken_one(
+    answer: dict[str, object], tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(served("simulator:kaifa-ma309m", UNITS))
+    place = socket_path(path)
+    place.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(place))
+        server.listen()
+
+        def serve() -> None:
+            for _ in range(2):
+                with suppress(OSError), server.accept()[0] as client:
+                    client.recv(4096)
+                    client.sendall(json.dumps(answer).encode() + b"\n")
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        done = obisgate("doctor", str(path))
+        server.shutdown(socket.SHUT_RDWR)
+        serving.join(timeout=PATIENCE_S)
+    assert done.returncode == 2
+    assert "answers what this doctor does not understand: start it anew" in done.stderr
 
 
 def test_the_key_is_never_shown(

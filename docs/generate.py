@@ -142,7 +142,7 @@ def ladder(language: str) -> str:
 def _unfilled(text: str) -> str:
     """Return words as they are before anything is filled in."""
     fields = {field: f"{{{field}}}" for _, field, _, _ in Formatter().parse(text) if field}
-    return text.format(**fields).replace("{poll}", " `mbpoll …`")
+    return text.format(**fields).replace("{poll}", ": `mbpoll …`")
 
 
 def _row(name: str, written: MapFile) -> str:

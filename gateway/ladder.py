@@ -332,7 +332,7 @@ def _listener_rungs(
         return
     networked = [each for each in listeners if not each.is_line]
     if networked:
-        poll = next((f"\n{each.poll}" for each in networked if each.poll), "")
+        poll = next((f":\n{each.poll}" for each in networked if each.poll), "")
         yield Finding(Rung.ASKED, State.BROKEN, filled(BREAKS["asked.nobody"], poll=poll))
     else:
         yield Finding(Rung.ASKED, State.UNKNOWN, UNCOUNTED if listeners else NOTHING)

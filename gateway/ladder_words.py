@@ -228,10 +228,10 @@ BREAKS: Mapping[str, Text] = MappingProxyType(
         ),
         "asked.nobody": Text(
             "nobody has asked yet: give this machine's address, the port and the unit id to the "
-            "inverter; a firewall cannot be seen from here, so try it from another machine:{poll}",
+            "inverter; a firewall cannot be seen from here, so try it from another machine{poll}",
             "noch niemand hat gefragt: trag Adresse dieser Maschine, Port und Unit-ID im "
-            "Wechselrichter ein; eine Firewall ist von hier nicht zu sehen, also versuch es von "
-            "einer anderen Maschine:{poll}",
+            "Wechselrichter ein; eine Firewall ist von hier nicht zu sehen, also probier es von "
+            "einer anderen Maschine aus{poll}",
         ),
         "values.unit": Text(
             "{address} asks for unit {unit}, which is not served here: set {units} in it, or serve "

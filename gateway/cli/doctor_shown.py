@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from gateway.ladder import Finding, State, first_broken
+from gateway.ladder import Finding, State, first_broken, is_decided
 from gateway.ladder_words import NAMES
 from gateway.telegram.anatomy.names import Text
 
@@ -75,9 +75,9 @@ class AsText:
             self._say(finding, is_first=finding is broken)
         if self._is_terminal:
             print(f"{BACK}{CLEAR_LINE}", end="")
-        if broken is None and all(each.state is State.GOOD for each in findings):
+        if all(each.state is State.GOOD for each in findings):
             print(ALL_GOOD.of(self._language))
-        elif broken is None or _is_cut_short(findings, broken):
+        elif not is_decided(findings):
             seconds, longer = f"{self._time_s:g}", f"{4 * self._time_s:g}"
             print(UNDECIDED.of(self._language).format(seconds=seconds, longer=longer))
         sys.stdout.flush()
@@ -141,9 +141,3 @@ class AsJson:
             "next_step": broken.text.of(self._language) if broken else None,
         }
         print(json.dumps(self._shown, ensure_ascii=False), flush=True)
-
-
-def _is_cut_short(findings: Sequence[Finding], broken: Finding) -> bool:
-    """Tell whether a rung below the first broken one is not known."""
-    below = findings[: findings.index(broken)]
-    return any(each.state is State.UNKNOWN for each in below)

@@ -1,6 +1,5 @@
 """Whether the network reaches a gateway's listeners, as far as that can be tried from here."""
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,14 @@ TRANSPORTS: Mapping[Served, Transport] = {
 UNNAMED = Text(
     "'allow' does not name this machine, {address}: it cannot be tried from here",
     "'allow' nennt diese Maschine nicht, {address}: von hier nicht auszuprobieren",
+)
+ENCRYPTED = Text(
+    "a TLS client needs a certificate: it is not tried from here",
+    "ein TLS-Client braucht ein Zertifikat: von hier wird es nicht probiert",
+)
+CHANGED = Text(
+    "the config has changed since: obisgate reload",
+    "die Konfiguration wurde seither geändert: obisgate reload",
 )
 NO_NETWORK = Text(
     "this machine has no address in a network now",
@@ -91,6 +98,10 @@ async def _listener(
             untried = NO_NETWORK
         elif not _admits(allow, own):
             untried = Text(UNNAMED.en.format(address=own), UNNAMED.de.format(address=own))
+        elif told["transport"] == Served.TLS:
+            untried = ENCRYPTED
+        elif asked is None:
+            untried = CHANGED
         else:
             refusal = await _tried(Served(told["transport"]), own, port, asked)
     return ListenerEvidence(
@@ -143,15 +154,8 @@ def _asked(meter: str, config: ListenerConfig | None) -> _Asked | None:
     return _Asked(ids[0] if ids else 1, config.any_unit.register_map)
 
 
-async def _tried(transport: Served, host: str, port: int, asked: _Asked | None) -> str | None:
+async def _tried(transport: Served, host: str, port: int, asked: _Asked) -> str:
     """Ask a listener as a client would; return why it does not answer, "" if it does."""
-    if transport is Served.TLS or asked is None:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), PATIENCE_S)
-        except (OSError, TimeoutError) as problem:
-            return str(problem) or "no answer"
-        writer.close()
-        return ""
     read = asked.read
     try:
         async with Client(Endpoint(TRANSPORTS[transport], host, port), PATIENCE_S) as client:

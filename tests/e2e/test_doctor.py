@@ -374,6 +374,19 @@ def test_all_is_good_up_to_the_gateway_that_is_not_running(
     assert re.fullmatch(r"no gateway is running: obisgate run \S*config\.yaml", said)
 
 
+def test_a_meter_that_was_heard_too_shortly_is_not_called_good(
+    doctor: Callable[..., Doctor], line: Line, meter: SimulatedMeter
+) -> None:
+    ill = heard(doctor, line, time_s=3)
+    line.write(meter.push().telegram)
+    ill.end()
+    assert ill.process.returncode == 1
+    assert states_in(ill.lines)[Rung.LAYOUT] == "good"
+    assert states_in(ill.lines)[Rung.FRESH] == "not known yet"
+    assert "  ?    the counter rises: one telegram so far" in ill.lines
+    assert ill.lines[-1] == "in 3 s not everything could be seen: --for 12s looks longer"
+
+
 # --- a running gateway ------------------------------------------------------------------------
 
 

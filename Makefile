@@ -21,6 +21,7 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev $(INTEROP_VENV)/.installed $(NODE_MODULES)/.installed
 	@command -v mbpoll >/dev/null || echo "mbpoll is missing, its tests will be skipped: sudo apt-get install mbpoll"
+	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || echo "mosquitto is missing, tests with a broker will be skipped: sudo apt-get install mosquitto"
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # How much of the pure folders the tests run, by branches; the gate is 95 %.

@@ -21,6 +21,8 @@ from gateway.limits import (
     parse_size,
 )
 from gateway.located import ConfigError, Located, load, nearest
+from gateway.recording import Began, RecordingFile
+from gateway.recording.file import DEFAULT_MAX_BYTES, MAX_ROTATE, MIN_MAX_BYTES
 from gateway.registers import UNSAFE, Given, RegisterMap, Stale, rated_power_w
 from gateway.registers.register import MAX_ADDRESS
 from gateway.snapshot import Adjustment
@@ -53,6 +55,7 @@ SIMULATOR_KEY = Key(bytes(range(16)))
 TLS_PORT = 802  # MODBUS/TCP Security v21; IANA: mbap-s
 TLS_WORDS = ("certificate", "key", "clients_ca", "roles")
 DEFAULT_ROLES = ("reader",)  # as `obisgate tls` writes it
+RECORD_WORDS = ("file", "max_size", "rotate")
 LIMIT_WORDS = ("connections", "connections_per_address", "idle", "unread", "request")
 LINE_WORDS = ("baud", "parity", "stop_bits")
 BAUD_RATES = ("1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200")
@@ -89,11 +92,25 @@ class TlsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordConfig:
+    """Where a meter's bytes are recorded, how large a file may grow, how many older ones stay."""
+
+    file: Path
+    max_bytes: int = DEFAULT_MAX_BYTES
+    rotate: int = 0
+
+    def recording(self, began: Began) -> RecordingFile:
+        """Return the file for a run of a recorder; nothing is opened yet."""
+        return RecordingFile(self.file, began, self.max_bytes, self.rotate)
+
+
+@dataclass(frozen=True, slots=True)
 class MeterConfig:
     """One meter: where its bytes come from, the keys, how long its values may be served.
 
     `connection_a` is what the house is fused with; `layout` is prescribed, or None: recognised.
-    `frequency_hz` is nominal; `phases` are the meter's phases that stand as L1, L2 and L3.
+    `frequency_hz` is nominal; `phases` are the meter's phases that stand as L1, L2 and L3. Its
+    bytes are recorded where `record` says, None: nowhere.
     """
 
     name: str
@@ -105,6 +122,7 @@ class MeterConfig:
     layout: Layout | None
     frequency_hz: float
     phases: tuple[str, ...]
+    record: RecordConfig | None = None
 
     def decoder(self, layouts: Sequence[Layout]) -> Decoder:
         """Return a decoder for its telegrams; `layouts` are those that are known."""
@@ -191,6 +209,7 @@ class _Reader:
         # Units that show a meter, so far, and have no serial number of their own.
         self._copies: Counter[str] = Counter()
         self._serials: set[str] = set()
+        self._recorded: set[Path] = set()
         self._layouts = {layout.name: layout for layout in LAYOUTS}
         self._warnings: list[str] = []
 
@@ -252,6 +271,7 @@ class _Reader:
         words = meter.mapping(
             (
                 "source", "key", "auth_key", "hold", "connection", "layout", "frequency", "phases",
+                "record",
             ),
             required=("source",),
         )  # fmt: skip
@@ -285,9 +305,38 @@ class _Reader:
         layout = None
         if "layout" in words:
             layout = self._layouts[words["layout"].choice(self._layouts, "layout")]
+        record = self._record(words["record"], address) if "record" in words else None
         return MeterConfig(
-            name.text(), source, key, auth_key, hold_s, connection_a, layout, frequency_hz, phases
-        )
+            name.text(), source, key, auth_key, hold_s, connection_a, layout, frequency_hz, phases,
+            record,
+        )  # fmt: skip
+
+    def _record(self, record: Located, address: SourceAddress) -> RecordConfig:
+        """Read record: {file: house.rec, max_size: 10MB, rotate: 5}."""
+        words = record.mapping(RECORD_WORDS, required=("file",))
+        name = words["file"].text()
+        if not name or "\0" in name:
+            raise words["file"].error("no file is named")
+        file = self._folder / name
+        if not Path(name).name or file.is_dir():
+            raise words["file"].error(f"{name} is a folder, not a file")
+        if file.resolve() in self._recorded:
+            raise words["file"].error(f"{name} is another meter's recording: one file a meter")
+        if address.kind == "recording" and file.resolve() == Path(address.target).resolve():
+            raise words["file"].error(f"{name} is what is played: it would be recorded for ever")
+        self._recorded.add(file.resolve())
+        max_bytes, rotate = DEFAULT_MAX_BYTES, 0
+        if "max_size" in words:
+            try:
+                max_bytes = parse_size(words["max_size"].text())
+            except ValueError as problem:
+                raise words["max_size"].error(str(problem)) from None
+            if max_bytes < MIN_MAX_BYTES:
+                reason = f"a recording may grow to {MIN_MAX_BYTES // 1024}KiB at least"
+                raise words["max_size"].error(reason)
+        if "rotate" in words:
+            rotate = words["rotate"].integer(0, MAX_ROTATE)
+        return RecordConfig(file, max_bytes, rotate)
 
     def _key(self, written: Located) -> Key:
         """Read a key from file:PATH, env:NAME, or as it stands (with a warning)."""

@@ -16,12 +16,14 @@ from gateway.config import (
     DEFAULT_ROLES,
     LINE_WORDS,
     PARITIES,
+    RECORD_WORDS,
     TLS_PORT,
     TLS_WORDS,
     UNIT_WORDS,
     Transport,
 )
 from gateway.limits import MAX_CONNECTIONS, MAX_UNREAD_BYTES, MIN_UNREAD_BYTES, Limits
+from gateway.recording.file import MAX_ROTATE, MIN_MAX_BYTES
 from gateway.registers import UNSAFE, Stale, Table
 from gateway.registers.codec import CHARS, STRING, TYPES, UNITS
 from gateway.registers.expression import MAX_CHARACTERS
@@ -301,14 +303,14 @@ def _named(schema: Schema) -> Schema:
 
 def _meter() -> Schema:
     examples = ", ".join(KINDS.values())
-    kinds = "|".join(KINDS)
+    kinds = "|".join(f"{kind}://" if "://" in KINDS[kind] else f"{kind}:" for kind in KINDS)
     key = {"type": ["string", "integer"], "minLength": 1}
     phases = [phase.upper() for phase in PHASES]
     words = {
         "source": _said(
             _any(
                 _one_of(f"simulator:{model}" for model in MODELS),
-                {"type": "string", "pattern": f"^({kinds}):."},
+                {"type": "string", "pattern": f"^({kinds})."},
             ),
             f"where its telegrams come from: {examples}",
         ),
@@ -327,12 +329,32 @@ def _meter() -> Schema:
             _list(_one_of([*phases, *PHASES]), minItems=len(PHASES), maxItems=len(PHASES)),
             "which of the meter's phases stand as L1, L2 and L3",
         ),
+        "record": _said(_record(), "a file into which its bytes are recorded as they come"),
     }  # fmt: skip
     return {
         **_object(words, words, required=("source",)),
         "if": {"properties": {"source": {"pattern": "^simulator:"}}},
         "else": {"required": ["key"]},
     }
+
+
+def _record() -> Schema:
+    file: Schema = {"type": "string", "minLength": 1}
+    words = {
+        "file": _said(file, "as house.rec: `obisgate decode`, or a source recording:house.rec"),
+        "max_size": _said(_size(MIN_MAX_BYTES, None), "then it ends, or is rotated (10MiB)"),
+        "rotate": _said(
+            _integer(0, MAX_ROTATE), "so many full files are kept, as house.rec.1 … (0)"
+        ),
+    }
+    return _object(words, RECORD_WORDS, required=("file",))
+
+
+def _size(lowest: int, highest: int | None) -> Schema:
+    number: Schema = {"type": "integer", "minimum": lowest}
+    if highest is not None:
+        number["maximum"] = highest
+    return _any(number, {"type": "string", "pattern": r"^\s*\d+\s*(B|kB|KiB|MB|MiB)?\s*$"})
 
 
 def _listener() -> Schema:
@@ -402,10 +424,7 @@ def _listener() -> Schema:
 
 
 def _limits() -> Schema:
-    size = _any(
-        _integer(MIN_UNREAD_BYTES, MAX_UNREAD_BYTES),
-        {"type": "string", "pattern": r"^\s*\d+\s*(B|KiB|MiB)?\s*$"},
-    )
+    size = _size(MIN_UNREAD_BYTES, MAX_UNREAD_BYTES)
     usual = Limits()
     words = {
         "connections": _said(

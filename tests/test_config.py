@@ -11,16 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import SIMULATOR_KEY, Config, SerialLine, Transport, UnitConfig
+from gateway.config import SIMULATOR_KEY, Config, RecordConfig, SerialLine, Transport, UnitConfig
 from gateway.keys import read_key_file, read_key_variable
 from gateway.located import ConfigError
 from gateway.registers import Stale, Table
 from gateway.snapshot import Adjustment, Snapshot
 from gateway.snapshot.adjust import Linear
 from gateway.snapshot.snapshot import Values
+from gateway.sources.mqtt import MqttSource
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import SerialSource
 from gateway.sources.simulated import SimulatorSource
+from gateway.sources.tcp import TcpSource
 from gateway.state import default_path
 from gateway.telegram import Key
 from gateway.telegram.layouts import LAYOUTS
@@ -148,6 +150,8 @@ def test_the_smallest_config_has_these_defaults(house: House) -> None:
     [
         ("serial:/dev/ttyUSB0", SerialSource("/dev/ttyUSB0")),
         ("serial:/dev/x?baud=9600&parity=none", SerialSource("/dev/x", 9600, "none")),
+        ("tcp://192.168.1.20:2400", TcpSource("192.168.1.20", 2400)),
+        ("mqtt://broker/meter/raw", MqttSource("broker", 1883, "meter/raw")),
         ("recording:/tmp/meter.bin", RecordingSource(Path("/tmp/meter.bin"))),
         ("simulator:honeywell?seed=1", SimulatorSource("honeywell", KEY, None, 5.0, 1)),
     ],
@@ -160,6 +164,22 @@ def test_each_kind_of_source_is_configured(house: House, source: str, expected: 
 def test_a_recording_is_looked_for_where_the_config_stands(house: House) -> None:
     text = with_key(HEX).replace("simulator:kaifa-ma309m", "recording:meter.bin")
     assert house.read(text).meters["house"].source == RecordingSource(house.folder / "meter.bin")
+
+
+def test_a_password_file_is_looked_for_where_the_config_stands(house: House) -> None:
+    house.key_file(b"geheim\n", name="mqtt.password")
+    broker = "mqtt://broker/t?user=u&password=file:mqtt.password"
+    text = with_key(HEX).replace("simulator:kaifa-ma309m", broker)
+    expected = MqttSource("broker", 1883, "t", user="u", password="geheim")
+    assert house.read(text).meters["house"].source == expected
+
+
+def test_a_password_file_that_others_can_read_is_refused(house: House) -> None:
+    path = house.key_file(b"geheim\n", 0o644, name="mqtt.password")
+    broker = "mqtt://broker/t?user=u&password=file:mqtt.password"
+    assert house.refusal(with_key(HEX).replace("simulator:kaifa-ma309m", broker)) == (
+        f"3:13: password: password file {path} can be read by others: chmod 600 {path}"
+    )
 
 
 def test_an_auth_key_reaches_the_simulator(house: House) -> None:
@@ -591,7 +611,7 @@ MISTAKES = {
     "a word that is like no other": (
         changed("source:", "xyz:"),
         "3:5: unknown word 'xyz'; known are source, key, auth_key, hold, connection, layout,"
-        " frequency, phases",
+        " frequency, phases, record",
     ),
     "a word twice": (
         changed("    units:", "    tcp: 5021\n    units:"),
@@ -662,7 +682,17 @@ MISTAKES = {
     "no kind of source": (
         changed("simulator:kaifa-ma309m", "/dev/ttyUSB0"),
         "3:13: unknown source '/dev/ttyUSB0'; a source looks like serial:/dev/ttyUSB0, "
+        "tcp://192.168.1.20:2400, tcp-listen://0.0.0.0:2400, udp://0.0.0.0:2400, "
+        "mqtt://192.168.1.10/meter/raw, mqtts://broker.example/meter/raw, "
         "recording:meter.bin, simulator:kaifa-ma309m",
+    ),
+    "a password in the config": (
+        changed("simulator:kaifa-ma309m", f"mqtt://b/t?user=u&password=geheim\n    key: {HEX}"),
+        "3:13: password: a password stands in a file or a variable: file:PATH or env:NAME",
+    ),
+    "a port that is none": (
+        changed("simulator:kaifa-ma309m", f"tcp://meter:24000x\n    key: {HEX}"),
+        "3:13: 'meter:24000x' is no host:port; one looks like tcp://192.168.1.20:2400",
     ),
     "an unknown model": (
         changed("kaifa-ma309m", "kaifa-309m"),
@@ -1392,3 +1422,63 @@ def test_a_key_file_that_the_service_may_not_read_is_named(house: House) -> None
     path = house.key_file(HEX.encode(), 0o000)
     expected = f"4:10: key file {path} cannot be read: Permission denied"
     assert house.refusal(with_key("file:house.key")) == expected
+
+
+# --- recordings -----------------------------------------------------------------------------
+
+
+def with_record(written: str) -> str:
+    return changed("kaifa-ma309m\n", f"kaifa-ma309m\n    record: {written}\n")
+
+
+def test_a_recording_stands_beside_the_config_and_has_limits(house: House) -> None:
+    (meter,) = house.read(
+        with_record("{file: house.rec, max_size: 2MB, rotate: 3}")
+    ).meters.values()
+    assert meter.record == RecordConfig(house.folder / "house.rec", 2_000_000, 3)
+    (meter,) = house.read(with_record("{file: house.rec}")).meters.values()
+    assert meter.record == RecordConfig(house.folder / "house.rec", 10 << 20, 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{max_size: 1MB}", "4:13: 'file' is missing here"),
+        ("house.rec", "4:13: expected 'word: value' lines, found one value"),
+        ('{file: ""}', "4:20: no file is named"),
+        ("{file: .}", "4:20: . is a folder, not a file"),
+        ("{file: a.rec, size: 1MB}", "4:27: unknown word 'size', did you mean 'max_size'?"),
+        (
+            "{file: a.rec, max_size: 1MX}",
+            "4:37: '1MX' is no size; one looks like 32KiB or 1MiB",
+        ),
+        ("{file: a.rec, max_size: 5}", "4:37: a recording may grow to 32KiB at least"),
+        ("{file: a.rec, rotate: many}", "4:35: 'many' is no whole number"),
+        ("{file: a.rec, rotate: 1001}", "4:35: 1001 is not between 0 and 1000"),
+    ],
+)
+def test_what_is_wrong_with_a_recording_is_said_with_its_place(
+    house: House, written: str, expected: str
+) -> None:
+    assert house.refusal(with_record(written)) == expected
+
+
+def test_two_meters_never_share_a_recording(house: House) -> None:
+    text = """
+meters:
+  a: {source: simulator:honeywell, record: {file: a.rec}}
+  b: {source: simulator:honeywell, record: {file: ./a.rec}}
+listeners: []
+"""
+    expected = "4:51: ./a.rec is another meter's recording: one file a meter"
+    assert house.refusal(text) == expected
+
+
+def test_what_is_played_is_not_recorded_into_itself(house: House) -> None:
+    house.key_file(HEX.encode())
+    text = """
+meters:
+  a: {source: "recording:a.rec", key: file:house.key, record: {file: a.rec}}
+listeners: []
+"""
+    assert "a.rec is what is played" in house.refusal(text)

@@ -217,6 +217,9 @@ meters:
     layout: mine
     frequency: 60Hz
     phases: [L2, L3, L1]
+    record: {file: house.rec, max_size: 20MB, rotate: 5}
+  cellar: {source: "tcp://192.168.1.20:2400?silence=1min", key: file:house.key}
+  garage: {source: "mqtt://192.168.1.10/meter/raw?encoding=hex", key: file:house.key}
   other: {source: "recording:meter.bin", key: file:house.key, hold: 20, connection: 63}
 listeners:
   - tcp: 127.0.0.1:5020
@@ -277,9 +280,15 @@ def test_a_config_that_is_read_has_no_red_line(read: Callable[[str], Config], te
         ("source: simulator:honeywell", "src: simulator:honeywell"),
         ("source: simulator:honeywell", "source: honeywell"),
         ("source: simulator:honeywell", "source: recording:x"),  # without a key
+        ("source: simulator:honeywell", "source: tcp:192.168.1.20:2400, key: file:house.key"),
         ("honeywell}", "honeywell, hold: long}"),
         ("honeywell}", "honeywell, connection: 63V}"),
         ("honeywell}", "honeywell, phases: [L1, L2]}"),
+        ("honeywell}", "honeywell, record: house.rec}"),
+        ("honeywell}", "honeywell, record: {}}"),
+        ("honeywell}", "honeywell, record: {file: a.rec, max_size: 1}}"),
+        ("honeywell}", "honeywell, record: {file: a.rec, max_size: big}}"),
+        ("honeywell}", "honeywell, record: {file: a.rec, rotate: -1}}"),
         ("honeywell}", "honeywell, phases: [L1, L2, N]}"),
         ("tcp: 5020", "tpc: 5020"),
         ("tcp: 5020", "tcp: localhost"),

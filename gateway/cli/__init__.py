@@ -39,6 +39,7 @@ def _run(arguments: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C while the libraries load ends as quietly as later.
     from gateway import __version__
     from gateway.cli import (
+        anonymise,
         check,
         decode,
         doctor,
@@ -50,7 +51,7 @@ def _run(arguments: Sequence[str]) -> int:
         run,
         simulate,
         tls,
-    )  # fmt: skip
+    )
     from gateway.located import ConfigError, hide_keys
 
     class Parser(argparse.ArgumentParser):
@@ -67,7 +68,7 @@ def _run(arguments: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"obisgate {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        run, reload, check, doctor, decode, explain, maps, read, record, simulate, tls,
+        run, reload, check, doctor, decode, explain, maps, read, record, anonymise, simulate, tls,
     ):  # fmt: skip
         command.add_to(commands)
     options = parser.parse_args(arguments)

@@ -3,12 +3,14 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from gateway import map_library
 from gateway.cli.command import Commands, add_command
 from gateway.config import Config, ListenerConfig, Transport
 from gateway.located import ConfigError
+from gateway.recording import Began
 
 # How a listener's transport is called in the maps.
 TRANSPORTS = {
@@ -43,6 +45,13 @@ def check(options: argparse.Namespace) -> int:
         f"meter {name}: {trouble}"
         for name, meter in config.meters.items()
         if (trouble := meter.source.trouble())
+    ]
+    now = datetime.now().astimezone()
+    problems += [
+        f"meter {name}: {trouble}"
+        for name, meter in config.meters.items()
+        if meter.record
+        if (trouble := meter.record.recording(Began(now, meter.source.describe())).trouble())
     ]
     for name in map_library.find(config.maps_folder):
         try:

@@ -40,11 +40,6 @@ class Bound:
         self._endpoint = _endpoint(config, self._responder)
         self._later: asyncio.Task[None] | None = None
 
-    @property
-    def place(self) -> tuple[object, ...]:
-        """What tells it from others, and stays: the listener of the same place is the same one."""
-        return place_of(self.config)
-
     def describe(self) -> str:
         """Return the address as people write it, with the port that it got."""
         if self.config.line is not None:
@@ -70,14 +65,11 @@ class Bound:
                 raise ConfigError(f"{at.where}: {why}") from None
             self._later = asyncio.create_task(self._open_later(self._endpoint))
 
-    def load(self, config: ListenerConfig) -> Credentials | None:
-        """Read the files that a changed config names; ConfigError: they are not good."""
-        return config.tls.files.load() if config.tls else None
-
     def change(self, config: ListenerConfig, units: Units, loaded: Credentials | None) -> None:
         """Serve as a config of the same place says, at once and on open connections too.
 
-        Who may not connect any more is closed, all clients if other roles or authorities count.
+        `loaded` is what was read from its TLS files. Who may not connect any more is closed, and
+        all clients are if other roles or authorities count.
         """
         self.config = config
         self._responder.serve(*units)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway import __version__
 from gateway.changes import is_same_meter, listener_changes, meter_changes
@@ -19,6 +20,7 @@ from gateway.registers import UNSAFE
 from gateway.snapshot.plausibility import Seen
 from gateway.stalls import watched
 from gateway.state import StateFile
+from gateway.tls_files import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -105,37 +107,28 @@ class Service:
     async def _apply(self, config: Config) -> list[str]:
         """Change over from the present config: first all that may fail, then all at once."""
         watches = self._watch(config, self._watches)
-        staying = _match(self._bound, config.listeners)
-        bound: list[Bound] = []
-        loaded = []
-        for number, listener in enumerate(config.listeners):
-            stays = staying.get(number)
-            bound.append(stays or Bound(listener, _units(listener, watches)))
-            loaded.append(stays.load(listener) if stays else None)
-        coming = [each for each in bound if each not in self._bound]
+        places = self._places(config, watches)
+        bound = [each.bound for each in places]
         leaving = [each for each in self._bound if each not in bound]
-        await open_all([each for each in coming if each.config.line is None], leaving)
-
+        coming = [each for each in bound if each not in self._bound]
         changes = self._meter_changes(config, watches)
         changes += [f"listener {each.describe()}: removed" for each in leaving]
-        for each, listener, files in zip(bound, config.listeners, loaded, strict=True):
-            if each in coming:
-                changes.append(f"listener {each.describe()}: new")
-                continue
-            old = each.config
-            what = listener_changes(old, listener, units_of(old), units_of(listener))
-            changes += [f"listener {each.describe()}: {change}" for change in what]
-            each.change(listener, _units(listener, watches), files)
+        changes += [text for each in places for text in each.changes()]
+        await open_all([each for each in coming if each.config.line is None], leaving)
+
+        for place in places:
+            place.change()
         for name, watch in watches.items():
             watch.change(config.meters[name], _unsafe(config, config.meters[name]))
-        warnings = [each for each in config.warnings if each not in self._config.warnings]
         replaced = [each for each in self._watches.values() if each not in watches.values()]
+        warnings = [each for each in config.warnings if each not in self._config.warnings]
         self._config, self._watches, self._bound = config, watches, bound
         if self._state.path != config.state:
             self._state, self._remembered = StateFile(config.state), {}
+
         for each in leaving:
             each.close()
-        # A port is free only when the one who had it has let go.
+        # A serial port is free only when the one who had it has let go.
         for watch in replaced:
             await watch.stop()
         await open_all([each for each in coming if each.config.line is not None])
@@ -143,7 +136,29 @@ class Service:
             watch.start()
         for warning in warnings:
             log.warning("%s", warning)
-        return changes
+        return changes + [f"listener {each.describe()}: new" for each in coming]
+
+    def _places(self, config: Config, watches: Watches) -> "list[_Place]":
+        """Return where to listen; ConfigError: the files of a TLS listener are not good.
+
+        Several listeners may have port 0 at one host: they stay in their order.
+        """
+        left = list(self._bound)
+        places = []
+        for listener in config.listeners:
+            units = _units(listener, watches)
+            bound = next((e for e in left if place_of(e.config) == place_of(listener)), None)
+            if bound:
+                left.remove(bound)
+            places.append(
+                _Place(
+                    bound or Bound(listener, units),
+                    listener,
+                    units,
+                    listener.tls.files.load() if listener.tls else None,
+                )
+            )
+        return places
 
     def _watch(self, config: Config, present: Watches) -> Watches:
         """Return who watches each meter: as now where the meter stays the same, else a new one."""
@@ -232,19 +247,23 @@ class Service:
             self._remembered = meters
 
 
-def _match(bound: Sequence[Bound], listeners: Sequence[ListenerConfig]) -> dict[int, Bound]:
-    """Return which listeners stay, by their number in the new config.
+class _Place(NamedTuple):
+    """A listener of the next config, which may be there already, and what it is to serve."""
 
-    Several may have port 0 at one host: they stay in their order.
-    """
-    left = list(bound)
-    staying = {}
-    for number, listener in enumerate(listeners):
-        same = [each for each in left if place_of(each.config) == place_of(listener)]
-        if same:
-            staying[number] = same[0]
-            left.remove(same[0])
-    return staying
+    bound: Bound
+    config: ListenerConfig
+    units: Units
+    loaded: Credentials | None
+
+    def changes(self) -> list[str]:
+        """Return what will be new about it; nothing of one that is itself new."""
+        now, name = self.bound.config, self.bound.describe()
+        what = listener_changes(now, self.config, units_of(now), units_of(self.config))
+        return [f"listener {name}: {each}" for each in what]
+
+    def change(self) -> None:
+        """Let it serve as the next config says."""
+        self.bound.change(self.config, self.units, self.loaded)
 
 
 def _units(listener: ListenerConfig, watches: Watches) -> Units:

@@ -264,6 +264,21 @@ CAUSES: Mapping[str, Text] = MappingProxyType(
             "{where} speaks no TLS that we do ({reason}): is it the right port?",
             "{where} spricht kein TLS wie wir („{reason}“): ist es der richtige Port?",
         ),
+        "open.ended": Text(
+            "{where} ends the connection: {reason}", "{where} beendet die Verbindung: „{reason}“"
+        ),
+        "open.not_ours": Text(
+            "{where} is no address of this machine now: hostname -I lists them",
+            "{where} ist derzeit keine Adresse dieser Maschine: hostname -I zeigt sie",
+        ),
+        "open.cut": Text(
+            "{where} breaks off the connection: is it the right port, with TLS or without?",
+            "{where} bricht die Verbindung ab: ist es der richtige Port, mit TLS oder ohne?",
+        ),
+        "open.nobody": Text(
+            "nobody can dial in on {where}: {reason}",
+            "an {where} kann sich niemand einwählen: „{reason}“",
+        ),
         "open.user": Text(
             "{where} wants a user: ?user=NAME&password=file:mqtt.password",
             "{where} verlangt einen Benutzer: ?user=NAME&password=file:mqtt.password",
@@ -296,10 +311,10 @@ CAUSES: Mapping[str, Text] = MappingProxyType(
             "tot sein",
         ),
         "bytes.no_message": Text(
-            "no message on {topic} from {where} for {seconds} s: the connection is closed, it may "
-            "be dead",
-            "seit {seconds} s keine Nachricht auf {topic} von {where}: die Verbindung ist "
-            "geschlossen, sie könnte tot sein",
+            "no message on {topic} from {where} for {seconds} s: does the reader publish there, "
+            "and may this user read it?",
+            "seit {seconds} s keine Nachricht auf {topic} von {where}: veröffentlicht das "
+            "Lesegerät dort, und darf dieser Benutzer es lesen?",
         ),
         "open.other": Text(
             "{device} cannot be opened: {reason}",

@@ -38,6 +38,7 @@ bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed
 	@test -e /usr/include/modbus/modbus.h || echo "libmodbus is missing, it will not be measured: sudo apt-get install libmodbus-dev"
 	$(BENCH_BIN)/python bench/serving.py
 	$(BIN)/python bench/crowd.py
+	$(BIN)/python bench/meters.py
 	$(BIN)/python bench/render.py
 	$(BIN)/python bench/serial_line.py
 	$(BIN)/python bench/serial_reading.py

@@ -197,7 +197,7 @@ def started(command: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
 
 
 def start_s(command: Sequence[str], word: str) -> float:
-    """Return the CPU time from a process' start until it prints a word: noise disturbs it little."""
+    """Return the CPU time from a process' start until it prints a word: little disturbs that."""
     with started(command) as process:
         assert process.stdout
         for line in process.stdout:

@@ -4,9 +4,9 @@
 
 A process of its own runs the gateway's service with one meter and one listener. This one plays a
 meter that pushes every 5 s of its own clock, as fast as the gateway reads (the sources of the
-gateway would slow down such a flood, so it comes through one of the soak's own), and damages, loses,
-doubles and cuts some telegrams and hangs up now and then; ten clients read, send garbage and
-reconnect. What the process holds (memory, descriptors, tasks) is
+gateway would slow down such a flood, so it comes through one of the soak's own), and damages,
+loses, doubles and cuts some telegrams and hangs up now and then; ten clients read, send garbage
+and reconnect. What the process holds (memory, descriptors, tasks) is
 looked at after each tenth. It fails if that grows, if a telegram of the undamaged last stretch is
 lost, or if anything raised an exception nobody handled.
 """

@@ -14,10 +14,10 @@ from gateway import map_library
 from gateway.cli.explained import markdown_table
 from gateway.diagnoses import CAUSES, DIAGNOSES
 from gateway.ladder_words import BREAKS, NAMES, RUNG_OF, SIGNS, Rung
+from gateway.languages import Text
 from gateway.registers.mapfile import MapFile
 from gateway.telegram import Key, Layer
 from gateway.telegram.anatomy import Field, Kind, explain
-from gateway.telegram.anatomy.names import Text
 
 DOCS = Path(__file__).parent
 LIBRARY = map_library.SHIPPED / "README.md"

@@ -15,9 +15,16 @@ Units = Mapping[str, UnitConfig]
 def is_same_meter(old: MeterConfig, new: MeterConfig) -> bool:
     """Tell whether a meter goes on as it is: what its telegrams are taken for has not changed.
 
-    How long they may be served may change, and what only units make of them.
+    How long they may be served may change, what only units make of them, and where its bytes are
+    recorded.
     """
-    return old == replace(new, hold_s=old.hold_s, frequency_hz=old.frequency_hz, phases=old.phases)
+    return old == replace(
+        new,
+        hold_s=old.hold_s,
+        frequency_hz=old.frequency_hz,
+        phases=old.phases,
+        record=old.record,
+    )
 
 
 def meter_changes(old: MeterConfig, new: MeterConfig) -> Iterator[str]:
@@ -36,6 +43,8 @@ def meter_changes(old: MeterConfig, new: MeterConfig) -> Iterator[str]:
         yield f"layout {new.layout.name}" if new.layout else "layout recognised"
     if old.frequency_hz != new.frequency_hz:
         yield f"frequency {new.frequency_hz:g} Hz"
+    if old.record != new.record:
+        yield f"recorded in {new.record.file}" if new.record else "not recorded any more"
     if old.phases != new.phases:
         yield f"phases {', '.join(phase.upper() for phase in new.phases)}"
 

@@ -3,6 +3,7 @@
 A Unix stream socket that only the gateway's own user can open. One JSON object a line each way:
 
     {"ask": "status"} → {"version": …, "meters": {…}, "listeners": […]}
+    {"ask": "health"} → {"summary": a text, "trouble": a text, or null}
     {"ask": "reload"} → {"reloaded": true, "changes": [a text each]}
     anything that cannot be done → {"error": a text}
 """

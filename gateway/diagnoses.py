@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-from gateway.telegram.anatomy.names import Text
+from gateway.languages import Text
 
 _MBUS = "2400 baud and even parity (?baud=2400&parity=even in the source address)"
 _HDLC = (

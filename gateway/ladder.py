@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from gateway.diagnoses import DIAGNOSES, QUOTED, filled, recognised
 from gateway.ladder_words import BREAKS, KINDS, REFUSALS, RUNG_OF, Rung
+from gateway.languages import Text
 from gateway.snapshot.freshness import State as Fresh
 from gateway.telegram import Layer
-from gateway.telegram.anatomy.names import Text
 
 NEEDED_TELEGRAMS = 2  # a counter rises from one to the next
 RECENT_S = 300.0  # a client that asked in vain longer ago has given up, or was set right

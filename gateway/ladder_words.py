@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 from gateway.diagnoses import CAUSES, DIAGNOSES
 from gateway.health import Trouble
+from gateway.languages import Text
 from gateway.telegram import Layer
-from gateway.telegram.anatomy.names import Text
 
 
 class Rung(StrEnum):

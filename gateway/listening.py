@@ -4,12 +4,14 @@ import asyncio
 import dataclasses
 import errno
 import logging
+import socket
 from collections.abc import Mapping, Sequence
 
 from gateway.config import ListenerConfig, Transport, UnitConfig
 from gateway.endpoint import show_endpoint, why_not_bound
 from gateway.located import ConfigError
 from gateway.modbus.clients import Asking
+from gateway.modbus.knock import knock, rtu_question, tcp_question, tls_question
 from gateway.modbus.responder import Responder
 from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
 from gateway.modbus.tls import TlsListener
@@ -64,6 +66,34 @@ class Bound:
                 why = why_not_bound(at.host, at.port, problem, is_udp=is_udp)
                 raise ConfigError(f"{at.where}: {why}") from None
             self._later = asyncio.create_task(self._open_later(self._endpoint))
+
+    @property
+    def is_absent(self) -> bool:
+        """Tell whether its address is not there, so that nobody can listen."""
+        return not isinstance(self._endpoint, SerialListener) and self._endpoint.address is None
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected; over UDP and on a serial line none is."""
+        return 0 if isinstance(self._endpoint, SerialListener) else self._endpoint.access.inside
+
+    async def ask(self, answer_s: float) -> str | None:
+        """Ask as clients do; return in words why there is no answer, None: there is one.
+
+        None as well of what cannot be asked from here, a line and an address that is not there.
+        """
+        endpoint = self._endpoint
+        if isinstance(endpoint, SerialListener):
+            return f"nobody serves {self.config.host} any more" if endpoint.has_ended else None
+        if endpoint.address is None:
+            return None
+        is_udp = self.config.transport is Transport.UDP
+        kind = socket.SOCK_DGRAM if is_udp else socket.SOCK_STREAM
+        try:
+            asked = question_of(self.config)
+            return await knock(endpoint.address, asked, answer_s, endpoint.own, kind)
+        except OSError:
+            return None
 
     def change(self, config: ListenerConfig, units: Units, loaded: Credentials | None) -> None:
         """Serve as a config of the same place says, at once and on open connections too.
@@ -126,6 +156,14 @@ class Bound:
 def place_of(config: ListenerConfig) -> tuple[object, ...]:
     """Return what makes a listener another one if it changes."""
     return config.transport, config.host, config.port, config.line
+
+
+def question_of(config: ListenerConfig) -> bytes:
+    """Return what a listener with a network address must answer."""
+    unit = next(iter(config.units), 1)
+    if config.transport is Transport.TLS:
+        return tls_question()
+    return (rtu_question if config.transport is Transport.RTU_OVER_TCP else tcp_question)(unit)
 
 
 def units_of(listener: ListenerConfig) -> dict[str, UnitConfig]:

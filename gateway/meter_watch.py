@@ -6,11 +6,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from gateway.config import MeterConfig
 from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.meter import Heard, Held, Meter, News
+from gateway.recording import Began, Recorder
 from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
 from gateway.sources import Source, SourceError, keep_running
@@ -61,6 +63,8 @@ class MeterWatch:
         self._came = asyncio.Event()
         self._hold_changed = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
+        self._recorder = _recorder(config)
+        self._reading: asyncio.Task[None] | None = None
         self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
         self._unsaid: Counter[Layer] = Counter()
         self._last_fault: LastFault | None = None
@@ -71,19 +75,34 @@ class MeterWatch:
         """Return what the next run must know; None of what is no lasting meter."""
         return self.meter.judge.last if self.config.source.is_lasting else None
 
+    @property
+    def has_died(self) -> bool:
+        """Tell whether nobody reads the meter any more, though nobody stopped it.
+
+        A source that has ended, or at which the program failed, is cared for in `_keep_working`.
+        """
+        is_lost = self._reading is not None and self._reading.cancelled()
+        return is_lost or (self._work is not None and self._work.done())
+
     def start(self) -> None:
         """Begin to read the meter, unless that goes on already."""
         if self._work is None:
             self._work = asyncio.create_task(self._keep_working())
 
     async def stop(self) -> None:
-        """Read no more; the source is closed when this returns."""
+        """Read no more; the source is closed when this returns, and the recording whole."""
         if self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work])
+        if self._recorder:
+            await asyncio.to_thread(self._recorder.close)
 
     def change(self, config: MeterConfig, unsafe: str) -> None:
         """Take another hold time, and what else leaves the meter the same."""
+        if config.record != self.config.record:
+            if self._recorder:
+                asyncio.get_running_loop().run_in_executor(None, self._recorder.close)
+            self._recorder = _recorder(config)
         self.config, self.unsafe = config, unsafe
         if self.meter.freshness.hold_s != config.hold_s:
             self.meter.freshness.hold_s = config.hold_s
@@ -99,7 +118,7 @@ class MeterWatch:
         while True:
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._read())
+                    self._reading = tasks.create_task(self._read())
                     tasks.create_task(self._watch())
             except ExceptionGroup as failures:
                 failure = failures.exceptions[0]
@@ -186,6 +205,8 @@ class MeterWatch:
 
     def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
         now = time.monotonic()
+        if self._recorder:
+            self._recorder.take(chunk, damaged, now)
         self._line.bytes_came(len(chunk), len(damaged), now)
         self._health.bytes_came(chunk, len(damaged), now)
         self.meter.take(chunk, now, damaged)
@@ -225,6 +246,14 @@ class MeterWatch:
         text = f"{fault.layer} fault at byte {fault.offset}: {fault.reason}"
         since = f" ({more} more since the last one that was shown)" if more else ""
         log.warning("%s: %s%s", self.meter.name, text, since)
+
+
+def _recorder(config: MeterConfig) -> Recorder | None:
+    if config.record is None:
+        return None
+    began = time.monotonic()
+    file = config.record.recording(Began(datetime.now().astimezone(), config.source.describe()))
+    return Recorder(file, began, lambda text: log.warning("%s: %s", config.name, text))
 
 
 class _Line:

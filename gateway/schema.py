@@ -15,11 +15,13 @@ from gateway.config import (
     BAUD_RATES,
     DEFAULT_ROLES,
     LINE_WORDS,
+    METER_WORDS,
     PARITIES,
     RECORD_WORDS,
     TLS_PORT,
     TLS_WORDS,
     UNIT_WORDS,
+    VIRTUAL_WORDS,
     Transport,
 )
 from gateway.limits import MAX_CONNECTIONS, MAX_UNREAD_BYTES, MIN_UNREAD_BYTES, Limits
@@ -47,6 +49,7 @@ from gateway.registers.register import (
 from gateway.simulator import MODELS
 from gateway.snapshot import QUANTITIES
 from gateway.snapshot.adjust import ADJUSTABLE
+from gateway.snapshot.combine import Combination
 from gateway.snapshot.derive import PHASES
 from gateway.snapshot.quantities import SERVICE, TEXTS
 from gateway.sources.address import KINDS
@@ -306,7 +309,8 @@ def _meter() -> Schema:
     kinds = "|".join(f"{kind}://" if "://" in KINDS[kind] else f"{kind}:" for kind in KINDS)
     key = {"type": ["string", "integer"], "minLength": 1}
     phases = [phase.upper() for phase in PHASES]
-    words = {
+    names = _list(_text(minLength=1), minItems=2, uniqueItems=True)
+    words: dict[str, Schema] = {
         "source": _said(
             _any(
                 _one_of(f"simulator:{model}" for model in MODELS),
@@ -314,11 +318,20 @@ def _meter() -> Schema:
             ),
             f"where its telegrams come from: {examples}",
         ),
-        "key": _said(key, "file:PATH or env:NAME; 32 hex digits work with a warning"),
+        Combination.SUM: _said(
+            names, "in place of a source: the meters beside each other that it is together"
+        ),
+        Combination.DIFFERENCE: _said(
+            names, "in place of a source: a meter, and those behind it that are taken off"
+        ),
+        "key": _said(
+            key, "file:PATH, env:NAME or credential:NAME; 32 hex digits work with a warning"
+        ),
         "auth_key": _said(key, "as key, only where the operator gives one"),
         "hold": _said(
             _duration(),
-            "how long the last values are served without a telegram: 15s, 500ms, 2min, 1h",
+            "how long the last values are served without a telegram: 15s, 500ms, 2min, 1h; of a "
+            "sum or difference the shortest of its meters', if it is left out",
         ),
         "connection": _said(_amount("A"), "the house's main fuse, as 63A"),
         "layout": _said(
@@ -331,10 +344,18 @@ def _meter() -> Schema:
         ),
         "record": _said(_record(), "a file into which its bytes are recorded as they come"),
     }  # fmt: skip
+    own = {"required": ["source"]}
+    virtual = _any(*({"required": [how]} for how in Combination))
+    foreign = [word for word in METER_WORDS if word not in VIRTUAL_WORDS]
     return {
-        **_object(words, words, required=("source",)),
-        "if": {"properties": {"source": {"pattern": "^simulator:"}}},
-        "else": {"required": ["key"]},
+        **_object(words, METER_WORDS, required=()),
+        "oneOf": [own, *virtual["anyOf"]],
+        "if": virtual,
+        "then": {"not": _any(*({"required": [word]} for word in foreign))},
+        "else": {
+            "if": {"properties": {"source": {"pattern": "^simulator:"}}},
+            "else": {"required": ["key"]},
+        },
     }
 
 

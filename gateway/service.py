@@ -10,23 +10,29 @@ from typing import NamedTuple
 
 from gateway import __version__
 from gateway.changes import is_same_meter, listener_changes, meter_changes
-from gateway.config import Config, ListenerConfig, MeterConfig, UnitConfig
+from gateway.combined import Combined
+from gateway.config import Config, ListenerConfig, Metered, UnitConfig
 from gateway.control import ControlSocket, Question, socket_path
 from gateway.listening import Bound, Units, open_all, place_of, units_of
 from gateway.located import ConfigError
+from gateway.meter import Meter
 from gateway.meter_watch import Hear, MeterWatch
-from gateway.modbus.unit import Unit
+from gateway.modbus.unit import Served, Unit
 from gateway.registers import UNSAFE
 from gateway.snapshot.plausibility import Seen
 from gateway.stalls import watched
 from gateway.state import StateFile
+from gateway.telegram import Telegram
 from gateway.tls_files import Credentials
+from gateway.virtual_meter import Combinable
 
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL_S = 600.0
+ANSWER_S = 5.0  # that a listener has for a question of ours
 
 Watches = Mapping[str, MeterWatch]
+Meters = Mapping[str, Served]
 
 
 class Service:
@@ -38,8 +44,10 @@ class Service:
         self._began = time.monotonic()
         self._state = StateFile(config.state)
         self._watches: Watches = self._watch(config, {})
+        self._combined = _combine(config, self._watches)
+        meters = _meters(self._watches, self._combined)
         self._bound: Sequence[Bound] = [
-            Bound(each, _units(each, self._watches)) for each in config.listeners
+            Bound(each, _units(each, meters)) for each in config.listeners
         ]
         self._control = ControlSocket(socket_path(Path(config.file)), self._answer)
         self._reloading = asyncio.Lock()
@@ -64,7 +72,7 @@ class Service:
         remembering = asyncio.create_task(self._remember_now_and_then())
         try:
             with watched(asyncio.get_running_loop()):
-                for each in self._watches.values():
+                for each in self._running:
                     each.start()
                 await stop.wait()
         finally:
@@ -72,8 +80,8 @@ class Service:
             self._control.close()
             for bound in self._bound:
                 bound.close()
-            for watch in self._watches.values():
-                await watch.stop()
+            for each in self._running:
+                await each.stop()
             self._remember()
 
     async def reload(self) -> list[str]:
@@ -101,13 +109,41 @@ class Service:
             "pid": os.getpid(),
             "uptime_s": round(now - self._began, 3),
             "meters": {name: watch.status(now) for name, watch in self._watches.items()},
+            "virtual_meters": {each.meter.name: each.status(now) for each in self._combined},
             "listeners": [bound.status(now) for bound in self._bound],
         }
+
+    def summary(self) -> str:
+        """Return in words what is served now: "house live, 2 clients"."""
+        now = time.monotonic()
+        meters = _meters(self._watches, self._combined)
+        parts = [f"{name} {meter.freshness.state(now)}" for name, meter in meters.items()]
+        parts += [
+            f"waiting for the address {each.config.host}" for each in self._bound if each.is_absent
+        ]
+        clients = sum(each.connections for each in self._bound)
+        return ", ".join([*parts, f"{clients} client{'' if clients == 1 else 's'}"])
+
+    async def trouble(self, answer_s: float) -> str | None:
+        """Return what only a restart would mend; None: nothing.
+
+        Each meter must be read, and each listener answer a question of ours within `answer_s`. A
+        silent meter, an absent device or address and a client that is refused are no such trouble:
+        what mends them is not a restart.
+        """
+        for name, watch in self._watches.items():
+            if watch.has_died:
+                return f"meter {name} is not read any more"
+        for bound in self._bound:
+            if silence := await bound.ask(answer_s):
+                return silence
+        return None
 
     async def _apply(self, config: Config) -> list[str]:
         """Change over from the present config: first all that may fail, then all at once."""
         watches = self._watch(config, self._watches)
-        places = self._places(config, watches)
+        combined = _combine(config, watches)
+        places = self._places(config, _meters(watches, combined))
         bound = [each.bound for each in places]
         leaving = [each for each in self._bound if each not in bound]
         coming = [each for each in bound if each not in self._bound]
@@ -120,25 +156,30 @@ class Service:
             place.change()
         for name, watch in watches.items():
             watch.change(config.meters[name], _unsafe(config, config.meters[name]))
-        replaced = [each for each in self._watches.values() if each not in watches.values()]
+        replaced: list[MeterWatch | Combined] = [
+            each for each in self._watches.values() if each not in watches.values()
+        ]
+        # Virtual meters are made anew of what the others say now.
+        replaced += self._combined
         warnings = [each for each in config.warnings if each not in self._config.warnings]
         self._config, self._watches, self._bound = config, watches, bound
+        self._combined = combined
         if self._state.path != config.state:
             self._state, self._remembered = StateFile(config.state), {}
 
         for each in leaving:
             each.close()
         # A serial port is free only when the one who had it has let go.
-        for watch in replaced:
-            await watch.stop()
+        for gone in replaced:
+            await gone.stop()
         await open_all([each for each in coming if each.config.line is not None])
-        for watch in watches.values():
-            watch.start()
+        for each_running in self._running:
+            each_running.start()
         for warning in warnings:
             log.warning("%s", warning)
         return changes + [f"listener {each.describe()}: new" for each in coming]
 
-    def _places(self, config: Config, watches: Watches) -> "list[_Place]":
+    def _places(self, config: Config, meters: Meters) -> "list[_Place]":
         """Return where to listen; ConfigError: the files of a TLS listener are not good.
 
         Several listeners may have port 0 at one host: they stay in their order.
@@ -146,7 +187,7 @@ class Service:
         left = list(self._bound)
         places = []
         for listener in config.listeners:
-            units = _units(listener, watches)
+            units = _units(listener, meters)
             bound = next((e for e in left if place_of(e.config) == place_of(listener)), None)
             if bound:
                 left.remove(bound)
@@ -175,7 +216,7 @@ class Service:
                     log.warning("%s", problem)
             seen = (now and now.past) or past.get(name)
             watches[name] = MeterWatch(
-                meter, config.layouts, seen, self._hear, _unsafe(config, meter)
+                meter, config.layouts, seen, self._heard, _unsafe(config, meter)
             )
         return watches
 
@@ -189,7 +230,26 @@ class Service:
             if watches[name] is not self._watches[name] and not what:
                 what = ["new settings"]
             changes += [f"meter {name}: {change}" for change in what]
+        old, new = self._config.virtual_meters, config.virtual_meters
+        changes += [f"meter {name}: removed" for name in old if name not in new]
+        changes += [
+            f"meter {name}: {'new' if name not in old else virtual.describe()}"
+            for name, virtual in new.items()
+            if old.get(name) != virtual
+        ]
         return changes
+
+    def _heard(self, meter: Meter, telegram: Telegram) -> None:
+        """Tell of a good telegram those that are made of its meter, then whoever listens."""
+        now = time.monotonic()
+        for each in self._combined:
+            if meter.name in each.roots:
+                each.take(now)
+        self._hear(meter, telegram)
+
+    @property
+    def _running(self) -> "Sequence[MeterWatch | Combined]":
+        return [*self._watches.values(), *self._combined]
 
     @property
     def _file(self) -> Path:
@@ -211,6 +271,8 @@ class Service:
         match question["ask"]:
             case "status":
                 return self.status()
+            case "health":
+                return {"summary": self.summary(), "trouble": await self.trouble(ANSWER_S)}
             case "reload":
                 own = str(self._file.resolve())
                 if question.get("config", own) != own:
@@ -220,7 +282,7 @@ class Service:
                 except ConfigError as problem:
                     return {"error": str(problem)}
             case other:
-                return {"error": f"unknown ask {other!r}; known are status and reload"}
+                return {"error": f"unknown ask {other!r}; known are status, health and reload"}
 
     async def _remember_now_and_then(self) -> None:
         """Keep the state, rarely: an SD card wears out."""
@@ -266,23 +328,43 @@ class _Place(NamedTuple):
         self.bound.change(self.config, self.units, self.loaded)
 
 
-def _units(listener: ListenerConfig, watches: Watches) -> Units:
+def _combine(config: Config, watches: Watches) -> Sequence[Combined]:
+    """Return the virtual meters, each behind those that it is made of."""
+    known: dict[str, Combinable] = {name: watch.meter for name, watch in watches.items()}
+    adjustments = {name: meter.adjustment for name, meter in config.meters.items()}
+    roots = {name: frozenset((name,)) for name in watches}
+    combined = []
+    for name, virtual in config.virtual_meters.items():
+        roots[name] = frozenset[str]().union(*(roots[part] for part in virtual.parts))
+        each = Combined(virtual, known, adjustments, roots[name], _unsafe(config, virtual))
+        known[name] = each.meter
+        combined.append(each)
+    return combined
+
+
+def _meters(watches: Watches, combined: Sequence[Combined]) -> Meters:
+    """Return all meters by name."""
+    meters: dict[str, Served] = {name: watch.meter for name, watch in watches.items()}
+    return meters | {each.meter.name: each.meter for each in combined}
+
+
+def _units(listener: ListenerConfig, meters: Meters) -> Units:
     """Return the units that a listener serves."""
-    units = {unit_id: _unit(unit, watches) for unit_id, unit in listener.units.items()}
-    return units, _unit(listener.any_unit, watches) if listener.any_unit else None
+    units = {unit_id: _unit(unit, meters) for unit_id, unit in listener.units.items()}
+    return units, _unit(listener.any_unit, meters) if listener.any_unit else None
 
 
-def _unit(config: UnitConfig, watches: Watches) -> Unit:
+def _unit(config: UnitConfig, meters: Meters) -> Unit:
     return Unit(
         config.register_map,
-        watches[config.meter].meter,
+        meters[config.meter],
         config.adjustment,
         hold_s=config.hold_s,
         stale=config.stale,
     )
 
 
-def _unsafe(config: Config, meter: MeterConfig) -> str:
+def _unsafe(config: Config, meter: Metered) -> str:
     """Return which units go on serving a meter's values when it is stale, as a part of a line."""
     names = [
         f"{listener.where} unit {unit_id}"

@@ -62,8 +62,10 @@ def check(options: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     if problems:
         return 1
-    meters, listeners = len(config.meters), len(config.listeners)
-    print(f"{config.file}: good; meters: {meters}, listeners: {listeners}")
+    meters = len(config.meters) + len(config.virtual_meters)
+    print(f"{config.file}: good; meters: {meters}, listeners: {len(config.listeners)}")
+    for name, virtual in config.virtual_meters.items():
+        print(f"meter {name}: {virtual.describe()}")
     for listener in config.listeners:
         for hint in _hints(listener):
             print(hint)

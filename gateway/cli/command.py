@@ -2,17 +2,13 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gateway.config import Config, MeterConfig
 from gateway.keys import read_key_file, read_key_variable
-from gateway.located import ConfigError, nearest
 from gateway.telegram import Fault, Key, Telegram
-from gateway.telegram.anatomy.texts import LANGUAGES
 
 KEY_VARIABLE = "OBISGATE_KEY"
 AUTH_KEY_VARIABLE = "OBISGATE_AUTH_KEY"
@@ -61,27 +57,6 @@ def _key(path: Path | None, variable: str) -> Key | None:
     if path is not None:
         return read_key_file(path)
     return read_key_variable(variable) if variable in os.environ else None
-
-
-def chosen_meter(config: Config, name: str | None) -> MeterConfig:
-    """Return the meter of that name; without a name the only one."""
-    for warning in config.warnings:
-        print(f"obisgate: {warning}", file=sys.stderr)
-    meters = config.meters
-    if name is None and len(meters) == 1:
-        return next(iter(meters.values()))
-    if name is None:
-        raise ConfigError(f"--meter NAME is missing; there are {', '.join(meters)}")
-    if name not in meters:
-        raise ConfigError(f"unknown meter {name!r}{nearest(name, meters)}")
-    return meters[name]
-
-
-def system_language() -> str:
-    """Return the language of the system, English if it is none of ours."""
-    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    language = next(filter(None, names), "")[:2]
-    return language if language in LANGUAGES else LANGUAGES[0]
 
 
 def telegram_json(telegram: Telegram) -> dict[str, object]:

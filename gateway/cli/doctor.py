@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.cli.command import Commands, add_command, chosen_meter, system_language
+from gateway.cli.command import Commands, add_command
 from gateway.cli.doctor_shown import AsJson, AsText
 from gateway.cli.reached import listeners_of
+from gateway.cli.told import chosen_meter, system_language
 from gateway.config import Config, MeterConfig
 from gateway.control import NoGatewayError, ask, find_socket
 from gateway.duration import parse_duration
@@ -24,11 +25,11 @@ from gateway.ladder import (
     is_decided,
 )
 from gateway.ladder_words import Rung
+from gateway.languages import LANGUAGES
 from gateway.located import ConfigError
 from gateway.meter import Meter
 from gateway.meter_watch import MeterWatch
 from gateway.telegram import Telegram
-from gateway.telegram.anatomy.texts import LANGUAGES
 
 DEFAULT_TIME = "30s"  # for three telegrams of the meter that pushes least often
 LOOK_S = 0.25  # at a source of our own

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gateway.ladder import Finding, State, first_broken, is_decided
 from gateway.ladder_words import NAMES
-from gateway.telegram.anatomy.names import Text
+from gateway.languages import Text
 
 PLAIN_WIDTH = 100  # columns where there is no terminal
 INDENT = " " * 7

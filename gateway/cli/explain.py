@@ -14,20 +14,19 @@ from gateway.cli.command import (
     Commands,
     add_command,
     add_key_options,
-    chosen_meter,
     keys,
-    system_language,
 )
 from gateway.cli.explained import as_html, as_json, as_markdown, as_text
 from gateway.cli.telegram_input import octets_of, read_input
+from gateway.cli.told import chosen_meter, system_language
 from gateway.config import SIMULATOR_KEY, Config
 from gateway.duration import parse_duration
 from gateway.health import Health
+from gateway.languages import LANGUAGES
 from gateway.located import ConfigError
 from gateway.sources import Source, SourceAddress, SourceError, open_source
 from gateway.telegram import Key
 from gateway.telegram.anatomy import Anatomy, Finder, Kind, bare_messages, explain, redact
-from gateway.telegram.anatomy.texts import LANGUAGES
 from gateway.telegram.layouts import LAYOUTS, Layout
 
 CHUNK_BYTES = 65536

@@ -12,10 +12,10 @@ from gateway.config import ListenerConfig, Network
 from gateway.config import Transport as Served
 from gateway.endpoint import show_endpoint
 from gateway.ladder import ClientEvidence, ListenerEvidence
+from gateway.languages import Text
 from gateway.modbus.client import Client, Endpoint, Transport, UnreachableError
 from gateway.modbus.reads import FUNCTIONS, Read, Refusal, plan
 from gateway.registers import RegisterMap
-from gateway.telegram.anatomy.names import Text
 
 PATIENCE_S = 5.0
 # Addresses for documentation (RFC 5737, RFC 3849): nothing is sent, but the route to them shows

@@ -16,7 +16,7 @@ from gateway.duration import parse_duration
 from gateway.health import Health
 from gateway.limits import parse_size
 from gateway.located import ConfigError
-from gateway.recording import Began, Chunk, FullError, RecordingError, RecordingFile
+from gateway.recording import Began, Chunk, FullError, RecordingError, RecordingFile, lines
 from gateway.recording.file import (
     DEFAULT_MAX_BYTES,
     MAX_BATCH_BYTES,
@@ -24,7 +24,6 @@ from gateway.recording.file import (
     MIN_MAX_BYTES,
     shown_size,
 )
-from gateway.recording.lines import write
 from gateway.sources import Source, SourceAddress, keep_running, open_source
 from gateway.telegram import Fault
 from gateway.telegram.frames import FrameReader
@@ -127,7 +126,7 @@ class _Recording:
         now = time.monotonic()
         if self._problem:
             return
-        line = write(Chunk(round(1000 * (now - self._began)), chunk, tuple(damaged)))
+        line = lines.write(Chunk(round(1000 * (now - self._began)), chunk, tuple(damaged)))
         if self._waiting and self._waiting_bytes + len(line) > MAX_BATCH_BYTES:
             self.write()
             if self._problem:
@@ -171,7 +170,9 @@ class _Recording:
             self.write(is_last=True)
         if self._problem:
             self._say(f"{self._problem}; --max-size allows more, --rotate goes on in a new one")
-        self._say(f"recorded: {self._so_far()}" if self.size else "nothing was heard")
+        # Of a full file the last pieces that were heard are missing.
+        word = "heard" if self._problem else "recorded"
+        self._say(f"{word}: {self._so_far()}" if self.size else "nothing was heard")
         if trouble := self._heard.trouble(time.monotonic()):
             self._say(trouble)
 

@@ -23,6 +23,7 @@ from gateway.located import ConfigError
 from gateway.meter import Meter
 from gateway.registers import Register, RegisterMap, Table
 from gateway.service import Service
+from gateway.systemd.notify import Supervisor, keep_told
 from gateway.telegram import Telegram
 
 log = logging.getLogger("gateway")
@@ -87,25 +88,35 @@ async def _serve(config: Config, show: "_Text | _Json", signals: "_Signals") -> 
     for warning in config.warnings:
         log.warning("%s", warning)
     signals.begin()
-    reloading = asyncio.create_task(_reload_when_asked(service, signals.reload))
+    supervisor = Supervisor.named_in(os.environ)
+    reloading = asyncio.create_task(_reload_when_asked(service, signals.reload, supervisor))
     try:
-        await service.run(signals.stop)
+        async with asyncio.TaskGroup() as tasks:
+            if supervisor:
+                tasks.create_task(keep_told(supervisor, service, signals.stop))
+            await service.run(signals.stop)
     finally:
         reloading.cancel()
     show.stop()
 
 
-async def _reload_when_asked(service: Service, asked: asyncio.Event) -> None:
+async def _reload_when_asked(
+    service: Service, asked: asyncio.Event, supervisor: Supervisor | None
+) -> None:
     """Apply a changed config at each SIGHUP; the service logs what comes of it."""
     while True:
         await asked.wait()
         asked.clear()
+        if supervisor:
+            supervisor.tell_reloading()
         try:
             await service.reload()
         except ConfigError:
             pass  # is said, and the old one stays
         except Exception:
             log.exception("the config could not be reloaded; please report this")
+        if supervisor:
+            supervisor.tell("READY=1")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -186,6 +197,8 @@ class _Text:
         lines = [f"obisgate {__version__}, {config.file}"]
         for name, meter in config.meters.items():
             lines.append(f"meter {name}: {meter.source.describe()}; waiting for its first telegram")
+        for name, virtual in config.virtual_meters.items():
+            lines.append(f"meter {name}: {virtual.describe()}")
         for each in bound:
             lines += _listener_lines(each)
         self._output.say("\n".join([*lines, "Ctrl-C stops."]))
@@ -216,6 +229,8 @@ class _Json:
         _event("start", version=__version__, config=config.file)
         for name, meter in config.meters.items():
             _event("meter", meter=name, source=meter.source.describe())
+        for name, virtual in config.virtual_meters.items():
+            _event("meter", meter=name, **{virtual.how: virtual.parts})
         for each in bound:
             _event(
                 "listener",

@@ -59,6 +59,11 @@ class Access:
         self.say(Kind.REFUSED, host, f"{address} may not connect: 'allow' does not name it")
         return False
 
+    @property
+    def inside(self) -> int:
+        """How many connections were let in and not yet counted out."""
+        return self._inside.total()
+
     def enter(self, host: str) -> bool:
         """Let a client in and count it, or tell that it may not come."""
         if not self.admits(host):

@@ -54,6 +54,8 @@ class Listener(ModbusTcpServer):
         super().__init__(_NO_DATASTORE, address=(host, port))
         self.responder = responder
         self.connections: set[Connection] = set()
+        self.address: tuple[str, int] | None = None  # in use while it listens
+        self.own: set[tuple[str, int]] = set()  # where questions of ours come from: `knock`
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.access = Access(allow, limits)
         self.limits = self.access.limits
@@ -70,6 +72,7 @@ class Listener(ModbusTcpServer):
             self._servers.append(server)
         self.transport = self._servers[0]  # type: ignore[assignment]
         host, port = self._servers[0].sockets[0].getsockname()[:2]
+        self.address = host, port
         return host, port
 
     def change(self, allow: Sequence[Network], limits: Limits) -> None:
@@ -81,13 +84,14 @@ class Listener(ModbusTcpServer):
         self.access.change(allow, limits)
         self.limits = limits
         for connection in list(self.connections):
-            if self.access.admits(connection.address):
+            if connection.is_own or self.access.admits(connection.address):
                 connection.limit_unread()
             else:
                 connection.close()
 
     def pause(self) -> None:
         """Leave the address, with the connections open; `start` takes it again."""
+        self.address = None
         self.close()
         for server in self._servers:
             server.close()
@@ -157,6 +161,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._conversation: Conversation | RtuConversation
         self._client: Client | None = None
+        self.is_own = False
         self._since = 0.0
         self._heard = 0.0  # when the last byte came
         self._waits_since: float | None = None  # that the client fetches its replies
@@ -166,12 +171,17 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         listener = self._listener
         peer = transport.get_extra_info("peername")  # None: the client is gone already
-        if peer is None or not listener.access.enter(peer[0]):
+        self.is_own = peer is not None and peer[:2] in listener.own
+        if peer is None or not (self.is_own or listener.access.enter(peer[0])):
             self._transport.abort()
             listener.look_later()
             return
         self._since = time.monotonic()
-        self._client = listener.clients.of(peer[0], self._since)
+        if self.is_own:
+            # Counted to nobody, and not complained about.
+            self._client = Client(peer[0], listener.responder, lambda *_: None, self._since)
+        else:
+            self._client = listener.clients.of(peer[0], self._since)
         self._client.connected(self._since)
         self._heard = self._since
         self._conversation = listener.converse(self._client)
@@ -215,7 +225,8 @@ class Connection(asyncio.BufferedProtocol):
         """Forget the client."""
         if self._client:
             self._client.gone(self._since)
-            self._listener.access.leave(self._client.address)
+            if not self.is_own:
+                self._listener.access.leave(self._client.address)
             self._client = None
         self._listener.connections.discard(self)
 
@@ -290,6 +301,11 @@ class SerialListener(ModbusSerialServer):
         self._keeper: asyncio.Task[None] | None = None
         self._causes: set[str] = set()  # why it was not open, said since bytes last came
         self._is_open_said = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether nobody cares for the line any more, though nobody stopped it."""
+        return self._keeper is not None and self._keeper.done()
 
     async def start(self) -> str:
         """Open the line; return its device. One that cannot be opened now is tried again."""

@@ -235,7 +235,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the connection inside; count a client that left before it was let in."""
         self._stop_timer()
-        if self._state is State.SHAKING_HANDS:
+        if self._state is State.SHAKING_HANDS and not self._connection.is_own:
             self._listener.refused(self._host, "hangs up before the handshake is done")
         self._state = State.CLOSED
         self._connection.connection_lost(exc)

@@ -111,12 +111,20 @@ async def _asked(
         status = await _status(config, meter.name)
         try:
             if listeners is None:
-                listeners = await listeners_of(meter.name, status, config.listeners)
+                listeners = await listeners_of(_with(meter.name, config), status, config.listeners)
             return _Seen(MeterEvidence.of(meter.name, status["meters"][meter.name]), listeners)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise _misunderstood(status) from None
 
     return await _climbed(look, lambda: asyncio.sleep(ASK_S), config, time_s, shown)
+
+
+def _with(meter: str, config: Config) -> set[str]:
+    """Return a meter's name, and those of the virtual meters that are made of it."""
+    names = {meter}
+    for _ in config.virtual_meters:  # one may be made of another
+        names |= {name for name, each in config.virtual_meters.items() if names & {*each.parts}}
+    return names
 
 
 async def _listened(

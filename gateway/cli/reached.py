@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -60,17 +60,18 @@ class _Asked:
 
 
 async def listeners_of(
-    meter: str, status: Mapping[str, Any], configs: Sequence[ListenerConfig]
+    meters: Set[str], status: Mapping[str, Any], configs: Sequence[ListenerConfig]
 ) -> list[ListenerEvidence]:
     """Return what shows of the listeners that a running gateway has for a meter.
 
+    `meters` are its name, and those of what is made of it.
     KeyError or TypeError if `status` is not what a gateway answers.
     """
     found = []
     for told in status["listeners"]:
-        if any(unit["meter"] == meter for unit in told["units"].values()):
+        if any(unit["meter"] in meters for unit in told["units"].values()):
             config = next((each for each in configs if _is_of(each, told)), None)
-            found.append(await _listener(meter, told, config))
+            found.append(await _listener(meters, told, config))
     return found
 
 
@@ -82,13 +83,13 @@ def _is_of(config: ListenerConfig, told: Mapping[str, Any]) -> bool:
 
 
 async def _listener(
-    meter: str, told: Mapping[str, Any], config: ListenerConfig | None
+    meters: Set[str], told: Mapping[str, Any], config: ListenerConfig | None
 ) -> ListenerEvidence:
     host, port, units = str(told["host"]), told["port"], told["units"]
     is_line = told["transport"] == Served.SERIAL
     endpoint = host if is_line or port is None else show_endpoint(host, port)
     own = own_address(host)
-    asked = _asked(meter, config)
+    asked = _asked(meters, config)
     allow = config.allow if config else ()
     is_local = not is_line and _is_loopback(host)
     is_absent = not is_line and port is None
@@ -121,7 +122,7 @@ async def _listener(
                 exceptions={int(code): times for code, times in each["exceptions"].items()},
                 idle_s=each["last_request_age_s"],
                 is_here=each["address"] == own or _is_loopback(each["address"]),
-                is_meter=units.get(str(each["unit"]), units.get("any", {})).get("meter") == meter,
+                is_meter=units.get(str(each["unit"]), units.get("any", {})).get("meter") in meters,
             )
             for each in told["clients"]
             if is_local or not _is_ours(each, own, asked)
@@ -141,14 +142,14 @@ def own_address(host: str) -> str | None:
     return None
 
 
-def _asked(meter: str, config: ListenerConfig | None) -> _Asked | None:
+def _asked(meters: Set[str], config: ListenerConfig | None) -> _Asked | None:
     """Return the first unit of a meter at a listener."""
     if config is None:
         return None
     for unit_id, unit in config.units.items():
-        if unit.meter == meter:
+        if unit.meter in meters:
             return _Asked(unit_id, unit.register_map)
-    if config.any_unit is None or config.any_unit.meter != meter:
+    if config.any_unit is None or config.any_unit.meter not in meters:
         return None
     ids = config.any_unit.register_map.written.unit_ids
     return _Asked(ids[0] if ids else 1, config.any_unit.register_map)

@@ -425,6 +425,17 @@ def test_a_client_that_gets_values_makes_all_rungs_good(
     assert well.lines[-1] == "all rungs hold"
 
 
+def test_a_unit_that_shows_a_meter_made_of_this_one_is_one_of_its_units(
+    doctor: Callable[..., Doctor], start: Start, connect: Connect
+) -> None:
+    both = SIMULATED.replace("listeners:", "  both: {sum: [house, other]}\nlisteners:")
+    running = start(both + LOCAL.replace("meter: house", "meter: both"))
+    warm(running)
+    assert connect(running.port).read(1, 40000, 2) == b"SunS"
+    well = asked(doctor)
+    assert well.process.returncode == 0, "\n".join(well.lines)
+
+
 def test_a_meter_that_fell_silent_breaks_the_rung_of_freshness(
     doctor: Callable[..., Doctor], line: Line, start: Start, meter: SimulatedMeter
 ) -> None:

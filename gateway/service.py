@@ -135,7 +135,9 @@ class Service:
             if watch.has_died:
                 return f"meter {name} is not read any more"
         for bound in self._bound:
-            if silence := await bound.ask(answer_s):
+            silence = await bound.ask(answer_s)
+            # A reload may have closed it meanwhile.
+            if silence and bound in self._bound:
                 return silence
         return None
 

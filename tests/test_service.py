@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import service
+from gateway import meter_watch
 from gateway.config import Config
 from gateway.meter import Meter
 from gateway.service import Service
@@ -64,7 +64,7 @@ def run(config: Config, hear: Callable[[Meter, Telegram], bool]) -> None:
 def test_a_source_with_a_defect_is_said_and_tried_again_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service, "DEFECT_PAUSE_S", 0.01)
+    monkeypatch.setattr(meter_watch, "DEFECT_PAUSE_S", 0.01)
     (tmp_path / "config.yaml").write_text(CONFIG)
     config = Config.read(tmp_path / "config.yaml")
     source = Stumbling()
@@ -78,8 +78,10 @@ def test_a_source_with_a_defect_is_said_and_tried_again_and_the_others_go_on(
     with caplog.at_level(logging.WARNING):
         run(replace(config, meters={**config.meters, "house": house}), hear)
     assert set(heard) == {"annex"}
-    (first, *_) = (r for r in caplog.records if "should not happen" in r.getMessage())
-    assert first.getMessage().startswith("house: this should not happen, please report it")
+    (first, *_) = (r for r in caplog.records if "the program failed" in r.getMessage())
+    assert first.getMessage().startswith(
+        "house: the program failed at this meter (ZeroDivisionError"
+    )
     assert first.exc_info
     assert "nobody thought of that" in caplog.text
 

@@ -7,22 +7,18 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.cli.command import Commands, add_command
-from gateway.config import Config, Transport
-from gateway.keys import CREDENTIALS_FOLDER, is_credential_name, read_key_file
-from gateway.located import ConfigError, Located, load
-from gateway.sources import SourceAddress
+from gateway.keys import CREDENTIALS_FOLDER
+from gateway.located import ConfigError
 from gateway.systemd import unit_file
+from gateway.systemd.takeover import CONFIG, STATE_FOLDER, Wanted, read_text, refuse_home, wanted
 
-CONFIG = Path("/etc/obisgate/config.yaml")
 UNIT = Path("/etc/systemd/system") / unit_file.NAME
 SYSUSERS = Path("/etc/sysusers.d/obisgate.conf")
-STATE_FOLDER = Path("/var/lib/obisgate")
-HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 DEFAULT_USER = "obisgate"
 COMMAND_S = 120.0
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -92,18 +88,18 @@ def install(options: argparse.Namespace) -> int:
     if not _USER.fullmatch(options.user) or options.user == "root":
         raise ConfigError(f"--user {options.user!r} is no user of a service; one is {DEFAULT_USER}")
     system = _System(options.root)
-    wanted = _wanted(system, options.config)
+    installed = wanted(system.at, options.config)
     program = _program()
     if options.root is None:
         for path in (program.resolve(), Path(sys.base_prefix)):
-            _refuse_home(path, "as a service it is installed for all: docs/installation.md")
-    text = unit_file.render(program, CONFIG, wanted.config, options.user, wanted.credentials)
+            refuse_home(path, "as a service it is installed for all: docs/installation.md")
+    text = unit_file.render(program, CONFIG, installed.config, options.user, installed.credentials)
     print(f"{UNIT}:\n")
     print("".join(f"  {line}\n" if line else "\n" for line in text.splitlines()))
-    steps = list(_steps(system, wanted, text, options.user))
+    steps = list(_steps(system, installed, text, options.user))
     if not _are_done(steps, options):
         return 0
-    for hint in wanted.hints(options.user):
+    for hint in installed.hints(options.user):
         print(hint)
     if options.root is None:
         print("It runs. See: systemctl status obisgate, journalctl -fu obisgate")
@@ -171,154 +167,6 @@ class _System:
         beside.replace(path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is to be installed. `copied` is the text of a new config, None: it is there already.
-
-    `credentials` are the names of all keys, `keys` the files from which those come that are new.
-    """
-
-    config: Config
-    copied: str | None
-    credentials: Set[str]
-    keys: Mapping[str, Path]
-
-    def hints(self, user: str) -> Iterator[str]:
-        """Yield what the user has to see to by himself."""
-        for listener in self.config.listeners:
-            if listener.tls is not None:
-                key = listener.tls.files.key
-                yield f"The service must be able to read {key}: sudo chown {user} {key}"
-
-
-def _wanted(system: _System, given: Path | None) -> _Wanted:
-    """Read the config that is there, or take over the one that is given."""
-    there = system.at(CONFIG)
-    if given is None or (there.exists() and given.exists() and given.samefile(there)):
-        if not there.exists():
-            raise ConfigError(
-                f"{there} does not exist: obisgate service install --config config.yaml makes it "
-                "of yours"
-            )
-        return _present(system, there)
-    if there.exists():
-        raise ConfigError(f"{there} is there already, and is not overwritten: edit it there")
-    return _taken_over(system, given)
-
-
-def _present(system: _System, file: Path) -> _Wanted:
-    config = _read(file, system)
-    credentials = set()
-    for _, _, written in _key_places(load(_text(file), str(file))):
-        kind, _, name = written.text().partition(":")
-        if kind != "credential":
-            raise written.error(
-                f"a service gets its keys from systemd: put this one into {CREDENTIALS_FOLDER}, "
-                "a file that only root can read, and write credential:FILE here"
-            )
-        credentials.add(name)
-    return _Wanted(config, None, credentials, {})
-
-
-def _taken_over(system: _System, file: Path) -> _Wanted:
-    """Read a user's config; its key files become credentials, and nothing else may be lost."""
-    config = _read(file, system)
-    text = _text(file)
-    root = load(text, str(file))
-    _refuse_what_stays(root)
-    keys: dict[str, Path] = {}
-    credentials: set[str] = set()
-    changes: list[tuple[Located, str]] = []
-    for meter, word, written in _key_places(root):
-        kind, _, name = written.text().partition(":")
-        if kind == "credential":
-            credentials.add(name)
-            continue
-        if kind != "file":
-            raise written.error("a service gets its keys from files: write file:house.key here")
-        source = file.parent / name
-        wanted = source.name if is_credential_name(source.name) else f"{meter}.{word}"
-        if wanted in keys and keys[wanted] != source:
-            wanted = f"{meter}-{wanted}"
-        if not is_credential_name(wanted) or keys.get(wanted, source) != source:
-            raise written.error("rename the file: letters, digits, dots and dashes, as house.key")
-        target = system.at(CREDENTIALS_FOLDER / wanted)
-        if target.exists() and read_key_file(target) != read_key_file(source):
-            raise written.error(f"{target} is there already with another key: move it away")
-        keys[wanted] = source
-        credentials.add(wanted)
-        changes.append((written, f"credential:{wanted}"))
-    for written, replacement in sorted(changes, key=lambda each: -each[0].node.start_mark.index):
-        text = (
-            text[: written.node.start_mark.index]
-            + replacement
-            + text[written.node.end_mark.index :]
-        )
-    return _Wanted(config, text, credentials, keys)
-
-
-def _read(file: Path, system: _System) -> Config:
-    """Read a config with the credentials that it will have."""
-    os.environ.setdefault("CREDENTIALS_DIRECTORY", str(system.at(CREDENTIALS_FOLDER)))
-    return Config.read(file)
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8-sig")
-
-
-def _key_places(root: Located) -> Iterator[tuple[str, str, Located]]:
-    """Yield meter, word and place of each key of a config."""
-    words = {name.text(): value for name, value in root.entries()}
-    for meter, settings in words["meters"].entries():
-        for word, value in settings.entries():
-            if word.text() in ("key", "auth_key"):
-                yield meter.text(), word.text(), value
-
-
-def _refuse_what_stays(root: Located) -> None:
-    """Raise ConfigError for what a config in another folder, or a service, would not find."""
-    words = {name.text(): value for name, value in root.entries()}
-    if "state" in words:
-        raise words["state"].error(f"leave it out: a service keeps its state in {STATE_FOLDER}")
-    named = [(words["maps"], words["maps"].text())] if "maps" in words else []
-    for _, settings in words["meters"].entries():
-        for word, value in settings.entries():
-            if word.text() == "source":
-                named += [(value, path) for path in _files_of(SourceAddress.parse(value.text()))]
-    for item in words["listeners"].items():
-        here = {word.text(): value for word, value in item.entries()}
-        if Transport.TLS in here:
-            named += [
-                (value, value.text().removeprefix("file:"))
-                for word, value in here.items()
-                if word in ("certificate", "key", "clients_ca")
-            ]
-    for written, path in named:
-        if not Path(path).is_absolute():
-            raise written.error(
-                f"name it by its whole path, as /etc/obisgate/{path}: the config moves to {CONFIG}"
-            )
-        _refuse_home(Path(path), "a service sees no home: move it to /etc/obisgate", written)
-
-
-def _files_of(address: SourceAddress) -> Iterator[str]:
-    """Yield the files that a source names."""
-    if address.kind == "recording":
-        yield address.target
-    if "ca" in address.options:
-        yield address.options["ca"]
-    kind, colon, path = address.options.get("password", "").partition(":")
-    if colon and kind == "file":
-        yield path
-
-
-def _refuse_home(path: Path, advice: str, written: Located | None = None) -> None:
-    if any(path.is_relative_to(home) for home in HOMES):
-        text = f"{path} is in a home directory; {advice}"
-        raise written.error(text) if written else ConfigError(text)
-
-
 def _program() -> Path:
     """Return the command by which this was started."""
     started = Path(sys.argv[0])
@@ -328,24 +176,25 @@ def _program() -> Path:
     return found.absolute()
 
 
-def _steps(system: _System, wanted: _Wanted, unit: str, user: str) -> Iterator[Step]:
+def _steps(system: _System, installed: Wanted, unit: str, user: str) -> Iterator[Step]:
     sysusers = f'u {user} - "obisgate smart meter gateway" {STATE_FOLDER}\n'
     yield Step(
         f"write {SYSUSERS}: the user {user}, who has no password and no shell",
         lambda: system.write(SYSUSERS, sysusers),
     )
     yield system.command("systemd-sysusers", SYSUSERS.name)
-    for name, source in wanted.keys.items():
+    for name, source in installed.keys.items():
         yield _key_step(system, name, source)
-    if wanted.copied is not None:
-        text = wanted.copied
+    if installed.copied is not None:
+        text = installed.copied
 
         def put() -> None:
             system.make_folder(CONFIG.parent, FOLDER_MODE)
             system.write(CONFIG, text)
 
         yield Step(
-            f"write {CONFIG}: {wanted.config.file}" + (", keys as credentials" * bool(wanted.keys)),
+            f"write {CONFIG}: {installed.config.file}"
+            + (", keys as credentials" * bool(installed.keys)),
             put,
         )
     yield Step(f"write {UNIT}: the unit above", lambda: system.write(UNIT, unit))
@@ -362,7 +211,7 @@ def _key_step(system: _System, name: str, source: Path) -> Step:
     def copy() -> None:
         system.make_folder(CONFIG.parent, FOLDER_MODE)
         system.make_folder(CREDENTIALS_FOLDER, KEYS_FOLDER_MODE)
-        system.write(target, _text(source), KEY_MODE)
+        system.write(target, read_text(source), KEY_MODE)
 
     return Step(f"copy {source} to {target}, which root alone can read", copy)
 

@@ -55,6 +55,11 @@ class Door(socket.socket):
         self._release()
         super().close()
 
+    def detach(self) -> int:
+        """Leave the socket to uvloop, which closes it by its number; close the reserve."""
+        self._release()
+        return super().detach()
+
     def _send_one_away(self) -> bool:
         """Refuse the first of the queue; False if that is not possible now."""
         if self._reserve is None:

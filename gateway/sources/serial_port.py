@@ -36,6 +36,10 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.2
 UNMARKED = "its driver reports no parity or framing errors: damage shows in checksums alone"
 
 
+class SettingRefusedError(SourceError):
+    """The port is there, but has not this baud rate or parity."""
+
+
 @dataclass(frozen=True, slots=True)
 class SerialSource:
     """Reads a serial port; 2400 baud 8E1 unless said otherwise (EN 13757-2, operators' sheets)."""
@@ -91,6 +95,7 @@ class SerialSource:
         loop = asyncio.get_running_loop()
         lost: asyncio.Future[Exception | None] = loop.create_future()
         reader = _Reader(deliver, lost, self.pause_s)
+        refusal: SourceError | None = None
         try:
             transport, _ = await serial_asyncio.create_serial_connection(
                 loop,
@@ -101,7 +106,10 @@ class SerialSource:
                 exclusive=True,
             )
         except (OSError, ValueError, OverflowError, termios.error) as problem:
-            raise SourceError(cause_of(self.device, errno_of(problem), str(problem))) from None
+            refusal = self._refusal(problem)
+        if refusal:
+            # Not as the end of `problem`, whose traceback would keep the port open.
+            raise refusal
         descriptor = transport.serial.fd
         _keep_others_out(descriptor)
         flags = _mark_damage(descriptor)
@@ -117,6 +125,11 @@ class SerialSource:
                 _let_others_in(descriptor)
             transport.close()
         raise SourceError(f"{self.device} is gone ({problem_at_end or 'closed'}): check the cable")
+
+    def _refusal(self, problem: BaseException) -> SourceError:
+        number = errno_of(problem)
+        kind = SettingRefusedError if number == errno.EINVAL else SourceError
+        return kind(cause_of(self.device, number, str(problem)))
 
 
 class _Reader(asyncio.Protocol):

@@ -289,6 +289,13 @@ BAD = {
     "a recording at home": (
         "serial:/dev/ttyUSB0", "recording:/home/me/m.bin", "4:13: /home/me/m.bin is in a home",
     ),
+    "a key that has an anchor": (
+        "key: file:house.key ", "key: &it file:house.key ", "5:10: write it plainly",
+    ),
+    "a recording that it could not write": (
+        "    key:", "    record: {file: house.rec}\n    key:",
+        "5:20: a service writes below /var/lib/obisgate alone: file: /var/lib/obisgate/house.rec",
+    ),
     "a password beside it": (
         "serial:/dev/ttyUSB0",
         "mqtt://broker/topic?user=me&password=file:house.key",

@@ -38,7 +38,8 @@ LENGTHS = {
     "lg-e570": 634,
 }
 COMMANDS = (
-    "run", "check", "decode", "explain", "maps", "read", "record", "anonymise", "simulate", "tls",
+    "init", "run", "check", "decode", "explain", "maps", "read", "record", "anonymise", "simulate",
+    "tls",
 )  # fmt: skip
 SHIPPED_CONFIG = Path(__file__).parents[2] / "config.yaml"
 

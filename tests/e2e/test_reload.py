@@ -422,6 +422,31 @@ def test_a_serial_line_and_a_datagram_port_get_other_units_too(
     running.stop()
 
 
+def test_what_came_and_went_leaves_nothing_open_and_a_client_that_polls_is_always_answered(
+    config: Path, start: Start, connect: Connect, port: int
+) -> None:
+    running = start(listening(port))
+    client = connect(port)
+    live(client)
+    more = listening(
+        port,
+        f"units: {{1: {PLAIN}}}\n  - tcp: 127.0.0.1:0\n    any: {PLAIN}"
+        f"\n  - udp: 127.0.0.1:0\n    any: {{meter: flat, map: obis_plain}}",
+        f"  flat: {SIMULATED}\n",
+    )
+    descriptors = Path(f"/proc/{running.process.pid}/fd")
+    counts = []
+    for _ in range(5):
+        for text in (more, listening(port)):
+            config.write_text(text)
+            energy(client)
+            assert ask(socket_path(config), {"ask": "reload"})["reloaded"]
+            energy(client)
+        counts.append(len(list(descriptors.iterdir())))
+    assert counts[-1] <= counts[0] + 1, "one may be the last question's, not yet closed"
+    running.stop()
+
+
 # --- what is refused -------------------------------------------------------------------------
 
 
@@ -560,7 +585,15 @@ def test_the_status_tells_of_meters_listeners_and_clients(
     energy(client)
     assert client.exception(1, 9999, 1) == 2
     found = status(config)
-    assert found.keys() == {"version", "config", "pid", "uptime_s", "meters", "listeners"}
+    assert found.keys() == {
+        "version",
+        "config",
+        "pid",
+        "uptime_s",
+        "meters",
+        "virtual_meters",
+        "listeners",
+    }
     assert (found["config"], found["pid"]) == (str(config), running.process.pid)
     house = found["meters"]["house"]
     assert house["source"] == f"serial port {line.device}, 2400 baud 8N1"

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from gateway.sources import SourceError, keep_running, source
-from gateway.sources.serial_port import SerialSource
+from gateway.sources.serial_port import SerialSource, SettingRefusedError
 from gateway.sources.source import Deliver, Opened
 
 PATIENCE_S = 30.0
@@ -230,6 +230,15 @@ def test_after_a_cancelled_run_the_port_is_free(terminal: Terminal) -> None:
             take_alone(terminal.path)
 
     run(scenario())
+
+
+def test_after_a_setting_was_refused_the_port_is_free_even_while_the_refusal_is_kept(
+    terminal: Terminal,
+) -> None:
+    with pytest.raises(SettingRefusedError) as kept:
+        run(SerialSource(terminal.path, parity="even").run(nowhere, lambda _="": None))
+    take_alone(terminal.path)
+    assert "refuses its baud rate or parity" in str(kept.value)
 
 
 # --- pace -----------------------------------------------------------------------------------

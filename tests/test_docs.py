@@ -32,6 +32,15 @@ def test_the_library_page_is_current() -> None:
     assert generate.LIBRARY.read_text(encoding="utf-8") == generate.library(), "make docs"
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_the_ladder_pages_are_current(language: str) -> None:
+    text = generate.LADDERS[language].read_text(encoding="utf-8")
+    assert text == generate.ladder(language), "make docs"
+    assert len(re.findall(r"^## \d+\. ", text, re.MULTILINE)) == 15
+    rungs = text.split("\n## ")[1:]
+    assert all("\n- " in rung for rung in rungs), "each rung has a next step"
+
+
 def test_both_languages_have_the_same_sections_and_tables() -> None:
     english, german = (
         re.findall(r"^## (\d+)|generated: (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)

@@ -11,8 +11,8 @@ from gateway.cli import streams
 
 # In the order of their help; each is a module here.
 COMMANDS = (
-    "init", "run", "reload", "health", "check", "decode", "explain", "maps", "read", "record",
-    "anonymise", "simulate", "tls", "service",
+    "init", "run", "reload", "health", "check", "doctor", "decode", "explain", "maps", "read",
+    "record", "anonymise", "simulate", "tls", "service",
 )  # fmt: skip
 FOUND_WRONG = 1
 USED_WRONGLY = 2

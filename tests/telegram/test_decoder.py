@@ -75,7 +75,7 @@ def test_what_a_frame_still_lacks_is_never_more_than_comes(model: str) -> None:
         at, reads = at + size, reads + 1
     assert [type(item) for item in found] == [Telegram]
     assert reading.missing is None
-    assert reads <= 6 * (1 + len(push.telegram) // 100), "a header and the rest of each frame"
+    assert reads < len(push.telegram) / 5, "a frame is its header and the rest"
 
 
 def decode(*chunks: bytes, auth: bool = False, damaged: Sequence[int] = ()) -> Found:

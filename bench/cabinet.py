@@ -104,14 +104,14 @@ class Running:
 
     @property
     def memory_kib(self) -> int:
-        """Return what it keeps for itself or shares, each page by its share."""
+        """Return its resident memory."""
         return memory_kib(self.process.pid)
 
 
 def memory_kib(pid: int) -> int:
-    """Return the proportional set size of a process."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+    """Return the resident memory of a process; what it shares with others counts fully."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
             return int(line.split()[1])
     raise BenchError("this system does not tell the memory of a process")
 

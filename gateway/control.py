@@ -16,8 +16,8 @@ import logging
 import os
 import socket
 import stat
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,16 @@ def socket_path(config: Path) -> Path:
     if folder := os.environ.get("RUNTIME_DIRECTORY"):
         return Path(folder.split(":")[0]) / "obisgate.sock"
     path = default_path(config).with_suffix(".sock")
+    return next((each for each in chain([path], _short_places(config)) if _fits(each)), path)
+
+
+def _short_places(config: Path) -> Iterator[Path]:
     short = f"{config_digest(config)}.sock"
-    places = [path]
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        places.append(Path(runtime) / "obisgate" / short)
-    places.append(Path(tempfile.gettempdir()) / f"obisgate-{os.getuid()}" / short)
-    return next((each for each in places if _fits(each)), path)
+        yield Path(runtime) / "obisgate" / short
+    from tempfile import gettempdir  # half a megabyte that is hardly ever wanted
+
+    yield Path(gettempdir()) / f"obisgate-{os.getuid()}" / short
 
 
 def find_socket(config: Path) -> Path:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import yaml
 
@@ -194,6 +193,8 @@ def hide_keys(text: str) -> str:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return the end of an error about an unknown word: the nearest known one, else a few."""
+    from difflib import get_close_matches  # a quarter of a megabyte that a good config spares
+
     known = [str(word) for word in words]
     if close := get_close_matches(word, known, n=1):
         return f", did you mean {close[0]!r}?"

@@ -1,7 +1,6 @@
 """Register maps by name: the user's folder first, then the shipped ones."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from gateway.located import ConfigError, nearest
@@ -12,7 +11,7 @@ from gateway.registers.mapfile import Find
 
 def _shipped() -> Path:
     # In a wheel the maps lie inside the package, in an editable install beside it.
-    inside = Path(str(files("gateway") / "register_maps"))
+    inside = Path(__file__).parent / "register_maps"
     return inside if inside.is_dir() else inside.parent.parent / "register_maps"
 
 

@@ -1,11 +1,12 @@
 """What is remembered of the meters over a restart: one small file, written whole or not at all."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
 from gateway.snapshot.plausibility import ENERGIES, Seen
 
@@ -89,7 +90,10 @@ def default_path(config: Path) -> Path:
 def config_digest(config: Path) -> str:
     """Return what tells the gateway of one config from all others, as 16 hex digits."""
     # Two configs of one user are two gateways: /a-b/c.yaml is not /a/b-c.yaml.
-    return hashlib.sha256(os.fsencode(config.resolve())).hexdigest()[:16]
+    # Not hashlib: it loads a second OpenSSL of half a megabyte.
+    digest = Hash(SHA256())
+    digest.update(os.fsencode(config.resolve()))
+    return digest.finalize().hex()[:16]
 
 
 def _render(meters: Mapping[str, Seen]) -> str:

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -265,7 +266,7 @@ def test_a_path_too_long_for_a_socket_gives_way_to_a_short_one(
     no_places: Path, monkeypatch: pytest.MonkeyPatch, has_runtime_folder: bool
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/" + "s" * 120)
-    monkeypatch.setattr(control.tempfile, "gettempdir", lambda: "/tmp")
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp")
     if has_runtime_folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
     found = socket_path(Path("/etc/a.yaml"))

@@ -5,10 +5,8 @@ will be no more (the end of a recording) and raises SourceError when it cannot g
 """
 
 from gateway.sources.address import SourceAddress
-from gateway.sources.mqtt import MqttSource
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import SerialSource
-from gateway.sources.simulated import SimulatorSource
 from gateway.sources.source import Source, SourceError, keep_running
 from gateway.sources.tcp import TcpSource
 from gateway.sources.tcp_listen import TcpListenSource
@@ -33,8 +31,12 @@ def open_source(address: SourceAddress, key: Key, auth_key: Key | None) -> Sourc
         case "udp":
             return UdpSource.parse(address)
         case "mqtt" | "mqtts":
+            from gateway.sources.mqtt import MqttSource  # with what MQTT and TLS take of memory
+
             return MqttSource.parse(address)
         case "recording":
             return RecordingSource.parse(address)
         case _:
+            from gateway.sources.simulated import SimulatorSource  # and seventeen meters
+
             return SimulatorSource.parse(address, key, auth_key)

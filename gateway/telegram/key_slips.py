@@ -4,7 +4,6 @@ Whatever is tried is proved by the telegram itself: what stands at fixed places 
 and a body that ends exactly; for authentication keys by the tag. The words never tell a byte.
 """
 
-import hmac
 import string
 from collections.abc import Callable, Iterator
 
@@ -118,4 +117,5 @@ def _verifies(key: Key, auth_octets: bytes, sealed: Sealed) -> bool:
     plaintext = cipher.encrypt(sealed.nonce, sealed.ciphertext, None)[:size]
     associated = bytes([sealed.security_byte]) + auth_octets
     again = cipher.encrypt(sealed.nonce, plaintext, associated)[size : size + TAG_BYTES]
-    return hmac.compare_digest(again, sealed.tag or b"")
+    # Slips of a key that its owner typed: nobody learns from how long the comparison takes.
+    return again == (sealed.tag or b"")

@@ -259,23 +259,36 @@ async def _open(bound: Bound) -> None:
     try:
         bound.port = (await bound.endpoint.start())[1]
     except OSError as problem:
-        # asyncio of Python 3.12 and later loses the errno of a missing address.
-        if problem.errno not in (errno.EADDRNOTAVAIL, None):
+        if not _may_come(problem):
             at = bound.config
-            is_udp = at.transport is Transport.UDP
-            why = why_not_bound(at.host, at.port, problem, is_udp=is_udp)
-            raise ConfigError(f"{at.where}: {why}") from None
+            raise ConfigError(f"{at.where}: {_why_not_open(at, problem)}") from None
 
 
 async def _listen_later(bound: Bound) -> None:
-    """Open a listener as soon as its address is there."""
+    """Open a listener as soon as its address is there; say if something else prevents it then."""
     if isinstance(bound.endpoint, SerialListener):
         return
     log.warning("%s is no address of this machine now; trying again", bound.config.host)
+    said = ""
     while bound.port is None:
         await asyncio.sleep(ADDRESS_RETRY_S)
         try:
             host, bound.port = await bound.endpoint.start()
-        except OSError:
-            continue
-        log.warning("listening on %s now", show_endpoint(host, bound.port))
+        except OSError as problem:
+            why = _why_not_open(bound.config, problem)
+            if not _may_come(problem) and why != said:
+                log.warning("%s; trying again", why)
+                said = why
+        else:
+            log.warning("listening on %s now", show_endpoint(host, bound.port))
+
+
+def _may_come(problem: OSError) -> bool:
+    """Tell whether an address is just not there yet."""
+    # asyncio of Python 3.12 and later loses the errno of a missing address.
+    return problem.errno in (errno.EADDRNOTAVAIL, None)
+
+
+def _why_not_open(at: ListenerConfig, problem: OSError) -> str:
+    is_udp = at.transport is Transport.UDP
+    return why_not_bound(at.host, at.port, problem, is_udp=is_udp)

@@ -21,7 +21,7 @@ from gateway.modbus.udp import UdpListener
 
 from .served import GOT_0, READ_0, eventually, responder, run
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("quick_collections", "each_loop", "nothing_is_left_open")
 
 REQUEST = struct.pack(">HHHB", 1, 0, 6, 1) + READ_0
 REPLY = struct.pack(">HHHB", 1, 0, 5, 1) + GOT_0

@@ -8,7 +8,6 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
-
 from typing import cast
 
 import pytest

@@ -21,6 +21,7 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev $(INTEROP_VENV)/.installed $(NODE_MODULES)/.installed
 	@command -v mbpoll >/dev/null || echo "mbpoll is missing, its tests will be skipped: sudo apt-get install mbpoll"
+	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || echo "mosquitto is missing, tests with a broker will be skipped: sudo apt-get install mosquitto"
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # How much of the pure folders the tests run, by branches; the gate is 95 %.
@@ -37,6 +38,7 @@ bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed
 	@test -e /usr/include/modbus/modbus.h || echo "libmodbus is missing, it will not be measured: sudo apt-get install libmodbus-dev"
 	$(BENCH_BIN)/python bench/serving.py
 	$(BIN)/python bench/crowd.py
+	$(BIN)/python bench/meters.py
 	$(BIN)/python bench/render.py
 	$(BIN)/python bench/serial_line.py
 	$(BIN)/python bench/serial_reading.py

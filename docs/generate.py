@@ -1,15 +1,20 @@
 """Writes what is made from the project itself anew: make docs.
 
-The tables of docs/telegram*.md are made from the telegram, register_maps/README.md from the maps. A
-table stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+The tables of docs/telegram*.md are made from the telegram, register_maps/README.md from the maps,
+docs/doctor*.md from the words of the ladder. A table stands between `<!-- generated: NAME -->` and
+`<!-- end -->`.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from string import Formatter
 
 from gateway import map_library
 from gateway.cli.explained import markdown_table
+from gateway.diagnoses import CAUSES, DIAGNOSES
+from gateway.ladder_words import BREAKS, NAMES, RUNG_OF, SIGNS, Rung
+from gateway.languages import Text
 from gateway.registers.mapfile import MapFile
 from gateway.telegram import Key, Layer
 from gateway.telegram.anatomy import Field, Kind, explain
@@ -29,6 +34,39 @@ Made from the maps by `make docs`. `obisgate maps show NAME` prints one with all
 which device wants which. No real inverter, wallbox or meter was at hand: who reads a map is taken
 from its sources. What it was tested with are programs that read it from the gateway.
 """
+LADDERS = {"en": DOCS / "doctor.md", "de": DOCS / "doctor.de.md"}
+LADDER = Text(
+    """\
+# obisgate doctor: the rungs, and what to do
+
+Made from the program's own words by `make docs`. Deutsch: [doctor.de.md](doctor.de.md).
+
+`obisgate doctor config.yaml` climbs from the meter to the inverter and names the first rung that is
+broken, with the next step. A running gateway is asked, and not disturbed; where none runs, the
+doctor opens the meter's source itself and listens, for 30 s at most (`--for 1min`). It sends
+nothing to the meter. `--meter NAME` chooses one of several, `--format json` is for machines.
+
+It ends with 0 when no rung is broken and the values are fresh, with 1 when something is broken or
+was not to be seen in that time, and with 2 when it cannot start. In braces stands what is filled
+in.
+""",
+    """\
+# obisgate doctor: die Sprossen, und was zu tun ist
+
+Mit `make docs` aus den Worten des Programms selbst gemacht. English: [doctor.md](doctor.md).
+
+`obisgate doctor config.yaml` steigt vom Zähler zum Wechselrichter und nennt die erste Sprosse, die
+gebrochen ist, mit dem nächsten Schritt. Ein laufendes Gateway wird gefragt und nicht gestört; wo
+keines läuft, öffnet der Doktor die Quelle des Zählers selbst und hört zu, höchstens 30 s
+(`--for 1min`). Zum Zähler sendet er nichts. `--meter NAME` wählt einen von mehreren,
+`--format json` ist für Programme.
+
+Er endet mit 0, wenn keine Sprosse gebrochen ist und die Werte frisch sind, mit 1, wenn etwas
+gebrochen ist oder in der Zeit nicht zu sehen war, und mit 2, wenn er nicht beginnen kann. In
+geschweiften Klammern steht, was eingesetzt wird.
+""",
+)
+BROKEN = Text("When it breaks:", "Wenn sie bricht:")
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -89,6 +127,24 @@ def library() -> str:
     return "\n".join(lines) + "\n"
 
 
+def ladder(language: str) -> str:
+    """Return docs/doctor.md or docs/doctor.de.md."""
+    words = {**CAUSES, **DIAGNOSES, **BREAKS}
+    lines = LADDER.of(language).splitlines()
+    for number, rung in enumerate(Rung, 1):
+        lines += ["", f"## {number}. {NAMES[rung].of(language)}", "", SIGNS[rung].of(language)]
+        lines += ["", BROKEN.of(language), ""]
+        said = [text.of(language) for name, text in words.items() if RUNG_OF[name] is rung]
+        lines += [f"- {_unfilled(text)}" for text in said]
+    return "\n".join(lines) + "\n"
+
+
+def _unfilled(text: str) -> str:
+    """Return words as they are before anything is filled in."""
+    fields = {field: f"{{{field}}}" for _, field, _, _ in Formatter().parse(text) if field}
+    return text.format(**fields).replace("{poll}", ": `mbpoll …`")
+
+
 def _row(name: str, written: MapFile) -> str:
     over = ", ".join(written.over)
     port = f", port {written.port}" if {"tcp", "udp"} & {*written.over} else ""
@@ -105,5 +161,7 @@ def _row(name: str, written: MapFile) -> str:
 
 if __name__ == "__main__":
     LIBRARY.write_text(library(), encoding="utf-8")
+    for language, path in LADDERS.items():
+        path.write_text(ladder(language), encoding="utf-8")
     for language, path in PAGES.items():
         path.write_text(page(path.read_text(encoding="utf-8"), language), encoding="utf-8")

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway import map_library
 from gateway.duration import parse_duration
 from gateway.endpoint import parse_endpoint, show_endpoint
-from gateway.keys import is_hex_key, read_key_file, read_key_variable
+from gateway.keys import is_hex_key, read_key_credential, read_key_file, read_key_variable
 from gateway.limits import (
     MAX_CONNECTIONS,
     MAX_UNREAD_BYTES,
@@ -21,10 +21,13 @@ from gateway.limits import (
     parse_size,
 )
 from gateway.located import ConfigError, Located, load, nearest
+from gateway.recording import Began, RecordingFile
+from gateway.recording.file import DEFAULT_MAX_BYTES, MAX_ROTATE, MIN_MAX_BYTES
 from gateway.registers import UNSAFE, Given, RegisterMap, Stale, rated_power_w
 from gateway.registers.register import MAX_ADDRESS
 from gateway.snapshot import Adjustment
 from gateway.snapshot.adjust import ADJUSTABLE, Linear
+from gateway.snapshot.combine import Combination
 from gateway.snapshot.derive import PHASES
 from gateway.snapshot.plausibility import DEFAULT_CONNECTION_A
 from gateway.snapshot.snapshot import NOMINAL_FREQUENCY_HZ
@@ -41,6 +44,11 @@ AMOUNTS = {
     "W": ("power", "10kW", 1000, 1_000_000),
     "Hz": ("frequency", "50Hz", 45, 65),
 }
+VIRTUAL_WORDS = (*Combination, "hold")  # of a meter that is made of others
+METER_WORDS = (
+    "source", *Combination, "key", "auth_key", "hold", "connection", "layout", "frequency",
+    "phases", "record",
+)  # fmt: skip
 UNIT_WORDS = (
     "meter", "map", "base", "serial", "rated_power", "adjust", "hold", "stale", "accept_unsafe",
 )  # fmt: skip
@@ -50,9 +58,13 @@ MAX_FACTOR, MAX_OFFSET = 10**6, 10**12  # of an adjustment; more is a slip
 # What a simulator encrypts with when its meter has no key of its own; it protects nothing.
 SIMULATOR_KEY = Key(bytes(range(16)))
 
+# Where a key may stand, and what names it there.
+KEY_PLACES = {"file": "PATH", "env": "NAME", "credential": "NAME"}
+
 TLS_PORT = 802  # MODBUS/TCP Security v21; IANA: mbap-s
 TLS_WORDS = ("certificate", "key", "clients_ca", "roles")
 DEFAULT_ROLES = ("reader",)  # as `obisgate tls` writes it
+RECORD_WORDS = ("file", "max_size", "rotate")
 LIMIT_WORDS = ("connections", "connections_per_address", "idle", "unread", "request")
 LINE_WORDS = ("baud", "parity", "stop_bits")
 BAUD_RATES = ("1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200")
@@ -89,11 +101,25 @@ class TlsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordConfig:
+    """Where a meter's bytes are recorded, how large a file may grow, how many older ones stay."""
+
+    file: Path
+    max_bytes: int = DEFAULT_MAX_BYTES
+    rotate: int = 0
+
+    def recording(self, began: Began) -> RecordingFile:
+        """Return the file for a run of a recorder; nothing is opened yet."""
+        return RecordingFile(self.file, began, self.max_bytes, self.rotate)
+
+
+@dataclass(frozen=True, slots=True)
 class MeterConfig:
     """One meter: where its bytes come from, the keys, how long its values may be served.
 
     `connection_a` is what the house is fused with; `layout` is prescribed, or None: recognised.
-    `frequency_hz` is nominal; `phases` are the meter's phases that stand as L1, L2 and L3.
+    `frequency_hz` is nominal; `phases` are the meter's phases that stand as L1, L2 and L3. Its
+    bytes are recorded where `record` says, None: nowhere.
     """
 
     name: str
@@ -105,10 +131,44 @@ class MeterConfig:
     layout: Layout | None
     frequency_hz: float
     phases: tuple[str, ...]
+    record: RecordConfig | None = None
 
     def decoder(self, layouts: Sequence[Layout]) -> Decoder:
         """Return a decoder for its telegrams; `layouts` are those that are known."""
         return Decoder(self.key, self.auth_key, layout=self.layout, layouts=layouts)
+
+    @property
+    def adjustment(self) -> Adjustment:
+        """Return how it is shown: its phases in their places, its nominal frequency."""
+        return Adjustment(self.phases, self.frequency_hz)
+
+    @property
+    def numbered_as(self) -> str:
+        """Return the name of the meter whose serial number it shows."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualMeterConfig:
+    """A meter that is made of others, by their names, in their order.
+
+    `connection_a` is what they are fused with together; `numbered_as` is the meter whose serial
+    number it shows.
+    """
+
+    name: str
+    how: Combination
+    parts: tuple[str, ...]
+    hold_s: float
+    connection_a: float
+    numbered_as: str
+
+    def describe(self) -> str:
+        """Return what it is, for people: "house + annex"."""
+        return (" + " if self.how is Combination.SUM else " - ").join(self.parts)
+
+
+Metered = MeterConfig | VirtualMeterConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +211,9 @@ class ListenerConfig:
 class Config:
     """A whole configuration; `maps_folder` is the user's own.
 
-    `layouts` are the user's own before the built-in ones; `state` is where the last counters and
-    energies are kept; `warnings` are about what works but should not stay so.
+    `virtual_meters` stand behind those that they are made of. `layouts` are the user's own before
+    the built-in ones; `state` is where the last counters and energies are kept; `warnings` are
+    about what works but should not stay so.
     """
 
     file: str
@@ -160,6 +221,7 @@ class Config:
     layouts: Sequence[Layout]
     state: Path
     meters: Mapping[str, MeterConfig]
+    virtual_meters: Mapping[str, VirtualMeterConfig]
     listeners: Sequence[ListenerConfig]
     warnings: Sequence[str]
 
@@ -179,6 +241,14 @@ class Config:
             raise ConfigError(f"{path}: cannot be read: {problem.strerror}") from None
         return _Reader(path).config(load(text, str(path)))
 
+    def refuse_virtual(self, name: str) -> None:
+        """Refuse the name of a meter that has no telegrams of its own."""
+        if virtual := self.virtual_meters.get(name):
+            raise ConfigError(
+                f"meter {name} is {virtual.describe()} and has no telegrams of its own: "
+                "name one of those"
+            )
+
 
 class _Reader:
     """Reads one config file; relative paths in it start where it stands."""
@@ -191,6 +261,7 @@ class _Reader:
         # Units that show a meter, so far, and have no serial number of their own.
         self._copies: Counter[str] = Counter()
         self._serials: set[str] = set()
+        self._recorded: set[Path] = set()
         self._layouts = {layout.name: layout for layout in LAYOUTS}
         self._warnings: list[str] = []
 
@@ -204,12 +275,12 @@ class _Reader:
             own = {name.text(): _layout(name, each) for name, each in words["layouts"].entries()}
             # In front, and in place of a built-in one of the same name.
             self._layouts = own | {k: v for k, v in self._layouts.items() if k not in own}
-        meters = {name.text(): self._meter(name, m) for name, m in words["meters"].entries()}
+        meters, virtual_meters = self._meters(words["meters"])
         if not meters:
             raise words["meters"].error("at least one meter is needed")
         listeners: list[ListenerConfig] = []
         for item in words["listeners"].items():
-            listener = self._listener(item, meters)
+            listener = self._listener(item, {**meters, **virtual_meters})
             taken = [_endpoint(each) for each in listeners if each.port or each.line]
             if _endpoint(listener) in taken:
                 where = listener.host
@@ -235,6 +306,7 @@ class _Reader:
             list(self._layouts.values()),
             state,
             meters,
+            virtual_meters,
             listeners,
             self._warnings,
         )
@@ -248,15 +320,26 @@ class _Reader:
             pass
         raise written.error(f"{folder} is no folder" if written.text() else "no folder is named")
 
+    def _meters(
+        self, written: Located
+    ) -> tuple[dict[str, MeterConfig], dict[str, VirtualMeterConfig]]:
+        """Read the meters: those with a source, and those that are made of others."""
+        real: dict[str, MeterConfig] = {}
+        virtual: dict[str, tuple[Located, Located]] = {}
+        for name, meter in written.entries():
+            words = meter.mapping(METER_WORDS)
+            if any(how in words for how in Combination):
+                virtual[name.text()] = name, meter
+            else:
+                real[name.text()] = self._meter(name, meter)
+        found: dict[str, VirtualMeterConfig] = {}
+        for name, meter in virtual.values():
+            found[name.text()] = _virtual_meter(name, meter, {**real, **found}, virtual)
+        return real, found
+
     def _meter(self, name: Located, meter: Located) -> MeterConfig:
-        words = meter.mapping(
-            (
-                "source", "key", "auth_key", "hold", "connection", "layout", "frequency", "phases",
-            ),
-            required=("source",),
-        )  # fmt: skip
-        if not name.text().isprintable() or not name.text():
-            raise name.error("a meter's name has characters that can be seen")
+        words = meter.mapping(METER_WORDS, required=("source",))
+        _check_name(name)
         try:
             address = SourceAddress.parse(words["source"].text(), self._folder)
         except ValueError as problem:
@@ -285,22 +368,54 @@ class _Reader:
         layout = None
         if "layout" in words:
             layout = self._layouts[words["layout"].choice(self._layouts, "layout")]
+        record = self._record(words["record"], address) if "record" in words else None
         return MeterConfig(
-            name.text(), source, key, auth_key, hold_s, connection_a, layout, frequency_hz, phases
-        )
+            name.text(), source, key, auth_key, hold_s, connection_a, layout, frequency_hz, phases,
+            record,
+        )  # fmt: skip
+
+    def _record(self, record: Located, address: SourceAddress) -> RecordConfig:
+        """Read record: {file: house.rec, max_size: 10MB, rotate: 5}."""
+        words = record.mapping(RECORD_WORDS, required=("file",))
+        name = words["file"].text()
+        if not name or "\0" in name:
+            raise words["file"].error("no file is named")
+        file = self._folder / name
+        if not Path(name).name or file.is_dir():
+            raise words["file"].error(f"{name} is a folder, not a file")
+        if file.resolve() in self._recorded:
+            raise words["file"].error(f"{name} is another meter's recording: one file a meter")
+        if address.kind == "recording" and file.resolve() == Path(address.target).resolve():
+            raise words["file"].error(f"{name} is what is played: it would be recorded for ever")
+        self._recorded.add(file.resolve())
+        max_bytes, rotate = DEFAULT_MAX_BYTES, 0
+        if "max_size" in words:
+            try:
+                max_bytes = parse_size(words["max_size"].text())
+            except ValueError as problem:
+                raise words["max_size"].error(str(problem)) from None
+            if max_bytes < MIN_MAX_BYTES:
+                reason = f"a recording may grow to {MIN_MAX_BYTES // 1024}KiB at least"
+                raise words["max_size"].error(reason)
+        if "rotate" in words:
+            rotate = words["rotate"].integer(0, MAX_ROTATE)
+        return RecordConfig(file, max_bytes, rotate)
 
     def _key(self, written: Located) -> Key:
-        """Read a key from file:PATH, env:NAME, or as it stands (with a warning)."""
+        """Read a key from where KEY_PLACES are, or as it stands (with a warning)."""
         kind, colon, name = written.text().partition(":")
         if colon and is_hex_key(name):
             raise written.error(f"what stands behind {kind}: is a key, not a name")
-        if colon and kind.lower() in ("file", "env", "credential") and kind not in ("file", "env"):
-            raise written.error(f"{kind!r} is no way to a key; there are file:PATH and env:NAME")
+        if colon and kind.lower() in KEY_PLACES and kind not in KEY_PLACES:
+            ways = ", ".join(f"{place}:{what}" for place, what in KEY_PLACES.items())
+            raise written.error(f"{kind!r} is no way to a key; there are {ways}")
         try:
             if kind == "file" and colon:
                 return read_key_file(self._folder / name)
             if kind == "env" and colon:
                 return read_key_variable(name)
+            if kind == "credential" and colon:
+                return read_key_credential(name)
             key = Key.parse(written.text())
         except (ValueError, ConfigError) as problem:
             raise written.error(f"{problem}") from None
@@ -309,7 +424,7 @@ class _Reader:
         )
         return key
 
-    def _listener(self, item: Located, meters: Mapping[str, MeterConfig]) -> ListenerConfig:
+    def _listener(self, item: Located, meters: Mapping[str, Metered]) -> ListenerConfig:
         words = item.mapping(
             (*Transport, *LINE_WORDS, *TLS_WORDS, "allow", "limits", "units", "any")
         )
@@ -389,14 +504,14 @@ class _Reader:
         return self._folder / name
 
     def _unit(
-        self, unit: Located, meters: Mapping[str, MeterConfig], unit_id: int | None
+        self, unit: Located, meters: Mapping[str, Metered], unit_id: int | None
     ) -> UnitConfig:
         words = unit.mapping(UNIT_WORDS, required=("meter", "map"))
         meter = meters[words["meter"].choice(meters, "meter")]
         rated = rated_power_w(meter.connection_a)
         serial = _serial(words["serial"]) if "serial" in words else None
         if serial is None:
-            self._copies[meter.name] += 1
+            self._copies[meter.numbered_as] += 1
         elif serial in self._serials:
             raise words["serial"].error(f"two meters with the serial number {serial!r}")
         else:
@@ -405,10 +520,16 @@ class _Reader:
             base=words["base"].integer(0, MAX_ADDRESS) if "base" in words else None,
             rated_power_w=_amount(words["rated_power"], "W") if "rated_power" in words else rated,
             serial=serial,
-            copy=self._copies[meter.name] if serial is None else 1,
+            copy=self._copies[meter.numbered_as] if serial is None else 1,
             unit_id=unit_id,
         )
-        adjustment = Adjustment(meter.phases, meter.frequency_hz, _linear(words))
+        adjustment = Adjustment()
+        if isinstance(meter, MeterConfig):
+            adjustment = replace(meter.adjustment, linear=_linear(words))
+        elif "adjust" in words:
+            raise words["adjust"].error(
+                f"meter {meter.name} is {meter.describe()}, and nothing is adjusted of it"
+            )
         name = words["map"].text()
         if (name, given) not in self._maps:
             known = map_library.find(self._maps_folder)
@@ -464,6 +585,57 @@ class _Reader:
                 "its base cannot be moved like this"
             )
         return found
+
+
+def _virtual_meter(
+    name: Located,
+    meter: Located,
+    known: Mapping[str, Metered],
+    virtual: Collection[str],
+) -> VirtualMeterConfig:
+    """Read a meter that is made of `known` ones; `virtual` are all that are made of others."""
+    words = meter.mapping(METER_WORDS)
+    ways = [how for how in Combination if how in words]
+    if len(ways) > 1 or "source" in words:
+        raise meter.error(f"a meter has one of source, {', '.join(Combination)}")
+    how = ways[0]
+    for word, written in words.items():
+        if word not in VIRTUAL_WORDS:
+            raise written.error(f"{word!r} means nothing to a {how}: it goes with its meters")
+    _check_name(name)
+    parts: list[Metered] = []
+    for item in words[how].items():
+        if item.text() == name.text():
+            raise item.error(f"meter {name.text()!r} is made of itself")
+        if item.text() in virtual and item.text() not in known:
+            raise item.error(f"meter {item.text()!r} stands below: move it above {name.text()!r}")
+        part = known[item.choice(known, "meter")]
+        if part in parts:
+            raise item.error(f"{part.name!r} comes twice")
+        parts.append(part)
+    if len(parts) < 2:
+        raise words[how].error(f"a {how} is made of two meters or more")
+    shortest = min(parts, key=lambda part: part.hold_s)
+    hold_s = _duration(words["hold"]) if "hold" in words else shortest.hold_s
+    if hold_s > shortest.hold_s:
+        raise words["hold"].error(
+            f"longer than that of {shortest.name}, {shortest.hold_s:g} s: what is stale there "
+            "would be served here"
+        )
+    fused = parts if how is Combination.SUM else parts[:1]
+    return VirtualMeterConfig(
+        name.text(),
+        how,
+        tuple(part.name for part in parts),
+        hold_s,
+        sum(part.connection_a for part in fused),
+        parts[0].numbered_as,
+    )
+
+
+def _check_name(name: Located) -> None:
+    if not name.text().isprintable() or not name.text():
+        raise name.error("a meter's name has characters that can be seen")
 
 
 def _layout(name: Located, layout: Located) -> Layout:

@@ -3,6 +3,7 @@
 A Unix stream socket that only the gateway's own user can open. One JSON object a line each way:
 
     {"ask": "status"} → {"version": …, "meters": {…}, "listeners": […]}
+    {"ask": "health"} → {"summary": a text, "trouble": a text, or null}
     {"ask": "reload"} → {"reloaded": true, "changes": [a text each]}
     anything that cannot be done → {"error": a text}
 """
@@ -42,6 +43,10 @@ class NoAnswerError(ConfigError):
     """No gateway runs there, or it does not answer; the text says which, and what to do."""
 
 
+class NoGatewayError(NoAnswerError):
+    """No gateway runs there."""
+
+
 def socket_path(config: Path) -> Path:
     """Return where a gateway with this config listens: systemd's place, else beside its state.
 
@@ -74,7 +79,7 @@ def ask(path: Path, question: Question, within_s: float = ANSWER_S) -> dict[str,
             asking.sendall(_line(question))
             line = _read_line(asking)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise NoAnswerError(f"no gateway runs here ({path}): obisgate run starts it") from None
+            raise NoGatewayError(f"no gateway runs here ({path}): obisgate run starts it") from None
         except PermissionError:
             raise NoAnswerError(
                 f"the gateway at {path} is another user's: ask as that one, or with sudo"

@@ -44,6 +44,8 @@ def why_not_bound(host: str, port: int, problem: OSError, *, is_udp: bool = Fals
             f"{where} needs the right to use ports below 1024: choose 5020, or "
             "sudo sysctl net.ipv4.ip_unprivileged_port_start=502"
         )
+    if problem.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine now: hostname -I lists them"
     if isinstance(problem, socket.gaierror):
         return f"{host!r} is no name or address of this machine: hostname -I lists them"
     return f"{where} cannot be opened: {problem.strerror or problem}"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from gateway.diagnoses import english
 from gateway.telegram import Fault, Layer, Telegram, hdlc, mbus
 from gateway.telegram.key_slips import KEY_FITS, slip_in
 from gateway.telegram.segments import MAX_HDLC_GAP_S
@@ -38,15 +39,6 @@ _START = re.compile(rb"\x68(.)\1\x68|\x7e[\xa0-\xaf]", re.DOTALL)
 _START_BYTES = 16  # no HDLC header is longer
 _PRINTABLE = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D}
 
-MBUS_LINE = "2400 baud and even parity (?baud=2400&parity=even in the source address)"
-HDLC_LINES = (
-    "an optical head has 9600 baud and a P1 port 115200, both no parity (?baud=9600&parity=none)"
-)
-DUMP = (
-    "please send us what `obisgate explain --redact` prints of it: the layout, without key, "
-    "number or values"
-)
-
 
 class Trouble(StrEnum):
     """The rungs of the ladder that can break, from the line inwards."""
@@ -69,11 +61,12 @@ class Health:
     """What has come since the last good telegram; bounded, however long that is ago.
 
     Feed it in the order of the wire: `bytes_came`, then `heard` for whatever the decoder makes of
-    those bytes. `began` is when listening began; `silent_s` is how long a meter may be silent.
+    those bytes. `began` is when listening began; `silent_s`, how long a meter may be silent, may
+    change.
     """
 
     def __init__(self, began: float, silent_s: float = SILENT_S) -> None:
-        self._silent_s = silent_s
+        self.silent_s = silent_s
         self._last_byte = began
         self._has_come = False  # a byte, ever
         self._was_good = False  # a telegram, ever
@@ -111,11 +104,11 @@ class Health:
         has been a good one.
         """
         silent_s = now - self._last_byte
-        if silent_s >= self._silent_s and not is_over:
+        if silent_s >= self.silent_s and not is_over:
             return self._silence()
         needed = 1 if is_over and not self._was_good else NEEDED
         line = self._line.trouble(
-            is_late=self._line.lasts_s(now) >= self._silent_s,
+            is_late=self._line.lasts_s(now) >= self.silent_s,
             needed=NEEDED if self._counts else needed,
             is_quiet=is_over or silent_s > BURST_GAP_S,
         )
@@ -127,18 +120,8 @@ class Health:
         return None
 
     def _silence(self) -> Diagnosis:
-        if self._has_come:
-            text = (
-                f"no byte has come for {self._silent_s:g} s, though some came before: check the "
-                "cable from the meter to the adapter"
-            )
-        else:
-            text = (
-                f"no byte came in {self._silent_s:g} s: is the customer interface enabled in the "
-                "operator's portal, and the adapter an M-Bus slave (not a master) on pins 3 and 4 "
-                "of the RJ12 socket?"
-            )
-        return Diagnosis(Trouble.SILENT, text)
+        name = "bytes.fallen" if self._has_come else "bytes.always"
+        return Diagnosis(Trouble.SILENT, english(name, seconds=f"{self.silent_s:g}"))
 
     def _refusal(self, trouble: Trouble, count: int) -> Diagnosis:
         """Say why no whole message made a telegram."""
@@ -147,10 +130,7 @@ class Health:
             case Trouble.NO_DECRYPTION:
                 return Diagnosis(trouble, _why_no_decryption(last, count))
             case Trouble.UNKNOWN_LAYOUT:
-                text = (
-                    f"the key fits and {count} of {count} telegrams decrypt, but the list of "
-                    f"objects in them is unknown ({last[-1].reason}): {DUMP}"
-                )
+                text = english("layout.unknown", count=count, reason=last[-1].reason)
                 return Diagnosis(trouble, text)
             case _:
                 return _foreign(last[-1])
@@ -269,87 +249,40 @@ def _why_no_frames(bursts: Sequence[_Evidence]) -> str:
     start = next((each.start for each in bursts if each.start), None)
     longest = max(each.count for each in bursts)
     if start and is_damaged:
-        right = MBUS_LINE if start == mbus.START else f"no parity: {HDLC_LINES}"
-        what = "an M-Bus line has" if start == mbus.START else "an HDLC meter sends with"
-        return (
-            "telegrams begin as they should, but most bytes come with parity errors: the baud rate "
-            f"is right, the parity is wrong; {what} {right}"
-        )
+        return english("parity.mbus" if start == mbus.START else "parity.hdlc")
     if start:
-        return (
-            "telegrams begin as they should, but none arrives whole: bytes are lost or changed on "
-            "the way. Check the parity (M-Bus: ?parity=even in the source address), the wires and "
-            "the adapter's supply"
-        )
+        return english("frames.broken")
     if longest < MIN_BURST_BYTES:
-        return (
-            "only a few bytes come at a time, far fewer than a telegram has: that is noise while "
-            "the meter's interface is not enabled, or a line much faster than this port is set "
-            f"to; {HDLC_LINES}"
-        )
+        return english("frames.few")
     if sum(values[each] for each in _PRINTABLE) >= MANY_PRINTABLE * count:
-        return (
-            "bytes come, but they are plain text, no DLMS telegrams: is this the meter's customer "
-            "interface, and not another device or its service interface?"
-        )
+        return english("frames.text")
     if len(values) <= FEW_VALUES and 4 * len(values) <= count:
-        return (
-            "bytes come, but hardly any different ones: the port reads faster than the line sends, "
-            f"or the adapter is the wrong one. An M-Bus line has {MBUS_LINE} and needs an M-Bus "
-            "slave adapter"
-        )
+        return english("frames.alike")
     if all(each.last.endswith(b"\0") for each in bursts):
-        return (
-            "bytes come, but no frame, and every push ends with 00: the signal is inverted. A P1 "
-            "port needs a P1 cable, which inverts; any other line an adapter that does not"
-        )
+        return english("frames.inverted")
     if longest < SHORTEST_TELEGRAM_BYTES:
-        return (
-            "bytes come, but fewer than any telegram has: the line is faster than this port is "
-            f"set to. An M-Bus line has {MBUS_LINE}; {HDLC_LINES}"
-        )
-    if is_damaged:
-        return (
-            "bytes come, but no frame, and most bytes have parity errors: the baud rate or the "
-            f"parity is wrong. An M-Bus line has {MBUS_LINE}; {HDLC_LINES}"
-        )
-    return (
-        "bytes come, but no frame begins in them: the baud rate, the parity or the adapter's "
-        f"polarity is wrong. An M-Bus line has {MBUS_LINE}; {HDLC_LINES}"
-    )
+        return english("frames.fast")
+    return english("parity.any" if is_damaged else "frames.none")
 
 
 def _why_no_decryption(faults: Sequence[Fault], count: int) -> str:
     """Say which slip it was, or else whose telegrams they are."""
-    came = f"{count} of {count} telegrams with good checksums"
     slips = [found for fault in faults if (found := slip_in(fault.reason))]
-    if slips and slips[-1].startswith(KEY_FITS):
-        return (
-            f"wrong authentication key: {came} are refused, and the last one shows why: {slips[-1]}"
-        )
     if slips:
-        return f"wrong key: {came}, none decrypts, and the last one shows why: {slips[-1]}"
-    if all(fault.layer is Layer.CIPHERING for fault in faults):
-        refused = f"{came} are refused: {faults[-1].reason}"
-    else:
-        refused = f"wrong key: {came}, none decrypts"
-    titles = sorted({fault.meter for fault in faults if fault.meter})
-    names = " and ".join(describe_title(title) for title in titles)
-    if len(titles) > 1:
-        return (
-            f"{refused}. They are of {len(titles)} meters on one line, {names}: find yours by "
-            "the last digits of the number on it, and take the key of that one's letter"
+        is_auth = slips[-1].startswith(KEY_FITS)
+        return english(
+            "decryption.auth" if is_auth else "decryption.slip", count=count, slip=slips[-1]
         )
-    whose = f". They are of meter {names}" if names else ""
-    return (
-        f"{refused}{whose}: compare its last digits with the number on your meter and in the key "
-        "letter, then the key with the letter, character by character"
+    is_refused = all(fault.layer is Layer.CIPHERING for fault in faults)
+    titles = sorted({fault.meter for fault in faults if fault.meter})
+    return english(
+        f"decryption.{'refused' if is_refused else 'wrong'}{'.several' if len(titles) > 1 else ''}",
+        count=count,
+        reason=faults[-1].reason,
+        meters=len(titles),
+        names=" and ".join(describe_title(title) for title in titles),
     )
 
 
 def _foreign(fault: Fault) -> Diagnosis:
-    text = (
-        "frames with good checksums come, but no telegram of a kind we know "
-        f"({fault.reason}): {DUMP}"
-    )
-    return Diagnosis(Trouble.FOREIGN, text)
+    return Diagnosis(Trouble.FOREIGN, english("segments.foreign", reason=fault.reason))

@@ -1,12 +1,16 @@
-"""Where keys and passwords are kept: files that only their owner can read, and the environment."""
+"""Where keys and passwords are kept: private files, the environment, what systemd hands over."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
 from gateway.located import ConfigError
 from gateway.telegram import Key
 from gateway.telegram.ciphering import KEY_BYTES
+
+CREDENTIALS_FOLDER = Path("/etc/obisgate/keys")  # where an installed service has them
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 def is_hex_key(text: str) -> bool:
@@ -50,6 +54,41 @@ def read_key_variable(name: str) -> Key:
         return Key.parse(os.environ[name])
     except ValueError as problem:
         raise ConfigError(f"environment variable {name}: {problem}") from None
+
+
+def read_key_credential(name: str) -> Key:
+    """Read a key that systemd hands over (systemd.exec(5), LoadCredential=).
+
+    Who may read it is systemd's care, and not seen in the file's mode. ConfigError, without a byte
+    of it, if that cannot be.
+    """
+    if not is_credential_name(name):
+        raise ConfigError(f"{name!r} is no name of a credential; one looks like house.key")
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        raise ConfigError(
+            f"credential {name} is handed over by systemd, which has not started this; by hand: "
+            f"CREDENTIALS_DIRECTORY={CREDENTIALS_FOLDER}, as root"
+        )
+    try:
+        text = (Path(folder) / name).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"credential {name} is not among those in {folder}: LoadCredential={name}:… in the unit"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"credential {name} is no text: write the key as 32 hex digits") from None
+    except OSError as problem:
+        raise ConfigError(f"credential {name} cannot be read: {problem.strerror}") from None
+    try:
+        return Key.parse(text)
+    except ValueError as problem:
+        raise ConfigError(f"credential {name}: {problem}") from None
+
+
+def is_credential_name(name: str) -> bool:
+    """Tell whether systemd could name a credential so: a file name without odd characters."""
+    return _CREDENTIAL.fullmatch(name) is not None
 
 
 def read_password(written: str, folder: Path) -> str:

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 KIB = 1024
-_SIZE = re.compile(r"(\d{1,9})\s*(B|KiB|MiB)?")
-_BYTES = {"B": 1, "KiB": KIB, "MiB": KIB * KIB}
+_SIZE = re.compile(r"(\d{1,9})\s*(B|kB|KiB|MB|MiB)?")
+_BYTES = {"B": 1, "kB": 1000, "KiB": KIB, "MB": 1000 * 1000, "MiB": KIB * KIB}
 
 MAX_CONNECTIONS = 10_000
 MIN_UNREAD_BYTES, MAX_UNREAD_BYTES = 24 * KIB, 64 * KIB * KIB

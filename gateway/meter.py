@@ -52,6 +52,11 @@ class Meter:
         """Take bytes that came at `now` (seconds, monotonic); `damaged` as in `Decoder.feed`."""
         self._hear(self._decoder.feed(chunk, now, damaged))
 
+    @property
+    def missing(self) -> int | None:
+        """Return how many bytes at least a frame that has begun still lacks; None: none has."""
+        return self._decoder.missing
+
     def begin_anew(self) -> None:
         """Wait no longer for the rest of a telegram: the next bytes do not go on from the last."""
         self._hear(self._decoder.finish())
@@ -61,6 +66,10 @@ class Meter:
         self.begin_anew()
         for fault in self.judge.finish():
             self._refuse(fault)
+
+    def start_over(self, decoder: Decoder, judge: Judge) -> None:
+        """Forget what the decoder and the judge had begun; the last snapshot goes on ageing."""
+        self._decoder, self.judge = decoder, judge
 
     def _hear(self, items: Sequence[Telegram | Fault]) -> None:
         for item in items:

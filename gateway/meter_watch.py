@@ -1,15 +1,18 @@
 """A meter with its source: reads it, and says what goes wrong with it."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from gateway.config import MeterConfig
 from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.meter import Heard, Held, Meter, News
+from gateway.recording import Began, Recorder
 from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
 from gateway.sources import Source, SourceError, keep_running
@@ -47,7 +50,7 @@ class MeterWatch:
     ) -> None:
         self.config = config
         self.unsafe = unsafe
-        self._layouts = layouts
+        self.layouts = layouts
         self._line = _Line(config.source)
         judge = Judge(config.connection_a, past if config.source.is_lasting else None)
         began = time.monotonic()
@@ -58,6 +61,10 @@ class MeterWatch:
         self._health = Health(began, max(SILENT_S, config.hold_s))
         self._diagnosis: Diagnosis | None = None
         self._came = asyncio.Event()
+        self._hold_changed = asyncio.Event()
+        self._work: asyncio.Task[None] | None = None
+        self._recorder = _recorder(config)
+        self._reading: asyncio.Task[None] | None = None
         self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
         self._unsaid: Counter[Layer] = Counter()
         self._last_fault: LastFault | None = None
@@ -68,7 +75,70 @@ class MeterWatch:
         """Return what the next run must know; None of what is no lasting meter."""
         return self.meter.judge.last if self.config.source.is_lasting else None
 
-    async def read(self) -> None:
+    @property
+    def has_died(self) -> bool:
+        """Tell whether nobody reads the meter any more, though nobody stopped it.
+
+        A source that has ended, or at which the program failed, is cared for in `_keep_working`.
+        """
+        is_lost = self._reading is not None and self._reading.cancelled()
+        return is_lost or (self._work is not None and self._work.done())
+
+    def start(self) -> None:
+        """Begin to read the meter, unless that goes on already."""
+        if self._work is None:
+            self._work = asyncio.create_task(self._keep_working())
+
+    async def stop(self) -> None:
+        """Read no more; the source is closed when this returns, and the recording whole."""
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait([self._work])
+        if self._recorder:
+            await asyncio.to_thread(self._recorder.close)
+
+    def change(self, config: MeterConfig, unsafe: str) -> None:
+        """Take another hold time, and what else leaves the meter the same."""
+        if config.record != self.config.record:
+            if self._recorder:
+                asyncio.get_running_loop().run_in_executor(None, self._recorder.close)
+            self._recorder = _recorder(config)
+        self.config, self.unsafe = config, unsafe
+        if self.meter.freshness.hold_s != config.hold_s:
+            self.meter.freshness.hold_s = config.hold_s
+            self._health.silent_s = max(SILENT_S, config.hold_s)
+            self._hold_changed.set()
+
+    async def _keep_working(self) -> None:
+        """Read the meter, and begin anew if the program fails at it: other meters go on.
+
+        Its values age meanwhile. What it failed at is not kept; that it fails is said each time.
+        """
+        said: set[str] = set()
+        while True:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    self._reading = tasks.create_task(self._read())
+                    tasks.create_task(self._watch())
+            except ExceptionGroup as failures:
+                failure = failures.exceptions[0]
+                # With its traceback the first time.
+                shown = None if repr(failure) in said else failure
+                said.add(repr(failure))
+                log.error(
+                    "%s: the program failed at this meter (%s: %s), and reads it anew in %g s; "
+                    "please report this",
+                    self.meter.name,
+                    type(failure).__name__,
+                    failure,
+                    DEFECT_PAUSE_S,
+                    exc_info=shown,
+                )
+            await asyncio.sleep(DEFECT_PAUSE_S)
+            judge = Judge(self.config.connection_a, self.meter.judge.last)
+            self.meter.start_over(self.config.decoder(self.layouts), judge)
+
+    async def _read(self) -> None:
         """Feed the meter from its source, for as long as that goes on."""
         name = self.meter.name
         await keep_running(
@@ -80,7 +150,7 @@ class MeterWatch:
         self.meter.finish()
         log.warning("%s: %s has ended", name, self._line.describe())
 
-    async def watch(self) -> None:
+    async def _watch(self) -> None:
         """Say once when the meter falls silent, and once when it is back."""
         freshness = self.meter.freshness
         started = time.monotonic()
@@ -88,7 +158,9 @@ class MeterWatch:
             last = started if freshness.received is None else freshness.received
             left_s = last + freshness.hold_s - time.monotonic()
             if left_s >= 0:
-                await asyncio.sleep(left_s + 0.01)
+                self._hold_changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._hold_changed.wait(), left_s + 0.01)
                 continue
             log.warning(
                 "%s: no good telegram for %g s; its values are not served until one comes%s",
@@ -131,12 +203,15 @@ class MeterWatch:
             "system_title": self._title and self._title.hex().upper(),
         }
 
-    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> None:
+    def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> int | None:
         now = time.monotonic()
+        if self._recorder:
+            self._recorder.take(chunk, damaged, now)
         self._line.bytes_came(len(chunk), len(damaged), now)
         self._health.bytes_came(chunk, len(damaged), now)
         self.meter.take(chunk, now, damaged)
         self._diagnose(now)
+        return self.meter.missing
 
     def _diagnose(self, now: float) -> None:
         """Say what is wrong between the line and the values, once as long as it stays the same."""
@@ -172,6 +247,14 @@ class MeterWatch:
         text = f"{fault.layer} fault at byte {fault.offset}: {fault.reason}"
         since = f" ({more} more since the last one that was shown)" if more else ""
         log.warning("%s: %s%s", self.meter.name, text, since)
+
+
+def _recorder(config: MeterConfig) -> Recorder | None:
+    if config.record is None:
+        return None
+    began = time.monotonic()
+    file = config.record.recording(Began(datetime.now().astimezone(), config.source.describe()))
+    return Recorder(file, began, lambda text: log.warning("%s: %s", config.name, text))
 
 
 class _Line:

@@ -15,13 +15,17 @@ from gateway.config import (
     BAUD_RATES,
     DEFAULT_ROLES,
     LINE_WORDS,
+    METER_WORDS,
     PARITIES,
+    RECORD_WORDS,
     TLS_PORT,
     TLS_WORDS,
     UNIT_WORDS,
+    VIRTUAL_WORDS,
     Transport,
 )
 from gateway.limits import MAX_CONNECTIONS, MAX_UNREAD_BYTES, MIN_UNREAD_BYTES, Limits
+from gateway.recording.file import MAX_ROTATE, MIN_MAX_BYTES
 from gateway.registers import UNSAFE, Stale, Table
 from gateway.registers.codec import CHARS, STRING, TYPES, UNITS
 from gateway.registers.expression import MAX_CHARACTERS
@@ -45,6 +49,7 @@ from gateway.registers.register import (
 from gateway.simulator import MODELS
 from gateway.snapshot import QUANTITIES
 from gateway.snapshot.adjust import ADJUSTABLE
+from gateway.snapshot.combine import Combination
 from gateway.snapshot.derive import PHASES
 from gateway.snapshot.quantities import SERVICE, TEXTS
 from gateway.sources.address import KINDS
@@ -301,22 +306,32 @@ def _named(schema: Schema) -> Schema:
 
 def _meter() -> Schema:
     examples = ", ".join(KINDS.values())
-    kinds = "|".join(KINDS)
+    kinds = "|".join(f"{kind}://" if "://" in KINDS[kind] else f"{kind}:" for kind in KINDS)
     key = {"type": ["string", "integer"], "minLength": 1}
     phases = [phase.upper() for phase in PHASES]
-    words = {
+    names = _list(_text(minLength=1), minItems=2, uniqueItems=True)
+    words: dict[str, Schema] = {
         "source": _said(
             _any(
                 _one_of(f"simulator:{model}" for model in MODELS),
-                {"type": "string", "pattern": f"^({kinds}):."},
+                {"type": "string", "pattern": f"^({kinds})."},
             ),
             f"where its telegrams come from: {examples}",
         ),
-        "key": _said(key, "file:PATH or env:NAME; 32 hex digits work with a warning"),
+        Combination.SUM: _said(
+            names, "in place of a source: the meters beside each other that it is together"
+        ),
+        Combination.DIFFERENCE: _said(
+            names, "in place of a source: a meter, and those behind it that are taken off"
+        ),
+        "key": _said(
+            key, "file:PATH, env:NAME or credential:NAME; 32 hex digits work with a warning"
+        ),
         "auth_key": _said(key, "as key, only where the operator gives one"),
         "hold": _said(
             _duration(),
-            "how long the last values are served without a telegram: 15s, 500ms, 2min, 1h",
+            "how long the last values are served without a telegram: 15s, 500ms, 2min, 1h; of a "
+            "sum or difference the shortest of its meters', if it is left out",
         ),
         "connection": _said(_amount("A"), "the house's main fuse, as 63A"),
         "layout": _said(
@@ -327,12 +342,40 @@ def _meter() -> Schema:
             _list(_one_of([*phases, *PHASES]), minItems=len(PHASES), maxItems=len(PHASES)),
             "which of the meter's phases stand as L1, L2 and L3",
         ),
+        "record": _said(_record(), "a file into which its bytes are recorded as they come"),
     }  # fmt: skip
+    own = {"required": ["source"]}
+    virtual = _any(*({"required": [how]} for how in Combination))
+    foreign = [word for word in METER_WORDS if word not in VIRTUAL_WORDS]
     return {
-        **_object(words, words, required=("source",)),
-        "if": {"properties": {"source": {"pattern": "^simulator:"}}},
-        "else": {"required": ["key"]},
+        **_object(words, METER_WORDS, required=()),
+        "oneOf": [own, *virtual["anyOf"]],
+        "if": virtual,
+        "then": {"not": _any(*({"required": [word]} for word in foreign))},
+        "else": {
+            "if": {"properties": {"source": {"pattern": "^simulator:"}}},
+            "else": {"required": ["key"]},
+        },
     }
+
+
+def _record() -> Schema:
+    file: Schema = {"type": "string", "minLength": 1}
+    words = {
+        "file": _said(file, "as house.rec: `obisgate decode`, or a source recording:house.rec"),
+        "max_size": _said(_size(MIN_MAX_BYTES, None), "then it ends, or is rotated (10MiB)"),
+        "rotate": _said(
+            _integer(0, MAX_ROTATE), "so many full files are kept, as house.rec.1 … (0)"
+        ),
+    }
+    return _object(words, RECORD_WORDS, required=("file",))
+
+
+def _size(lowest: int, highest: int | None) -> Schema:
+    number: Schema = {"type": "integer", "minimum": lowest}
+    if highest is not None:
+        number["maximum"] = highest
+    return _any(number, {"type": "string", "pattern": r"^\s*\d+\s*(B|kB|KiB|MB|MiB)?\s*$"})
 
 
 def _listener() -> Schema:
@@ -402,10 +445,7 @@ def _listener() -> Schema:
 
 
 def _limits() -> Schema:
-    size = _any(
-        _integer(MIN_UNREAD_BYTES, MAX_UNREAD_BYTES),
-        {"type": "string", "pattern": r"^\s*\d+\s*(B|KiB|MiB)?\s*$"},
-    )
+    size = _size(MIN_UNREAD_BYTES, MAX_UNREAD_BYTES)
     usual = Limits()
     words = {
         "connections": _said(

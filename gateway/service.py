@@ -1,50 +1,38 @@
-"""Wires the parts: sources to meters, meters to units, units to listeners. Start, run, stop."""
+"""Wires the parts: sources to meters, meters to units, units to listeners. Start, reload, stop."""
 
 import asyncio
-import dataclasses
-import errno
 import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway import __version__
-from gateway.config import Config, ListenerConfig, MeterConfig, Transport, UnitConfig
+from gateway.changes import is_same_meter, listener_changes, meter_changes
+from gateway.combined import Combined
+from gateway.config import Config, ListenerConfig, Metered, UnitConfig
 from gateway.control import ControlSocket, Question, socket_path
-from gateway.endpoint import show_endpoint, why_not_bound
+from gateway.listening import Bound, Units, open_all, place_of, units_of
 from gateway.located import ConfigError
+from gateway.meter import Meter
 from gateway.meter_watch import Hear, MeterWatch
-from gateway.modbus.clients import Asking
-from gateway.modbus.responder import Responder
-from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
-from gateway.modbus.tls import TlsListener
-from gateway.modbus.udp import UdpListener
-from gateway.modbus.unit import Unit
+from gateway.modbus.unit import Served, Unit
 from gateway.registers import UNSAFE
 from gateway.snapshot.plausibility import Seen
 from gateway.stalls import watched
 from gateway.state import StateFile
+from gateway.telegram import Telegram
+from gateway.tls_files import Credentials
+from gateway.virtual_meter import Combinable
 
 log = logging.getLogger(__name__)
 
-ADDRESS_RETRY_S = 5.0
 STATE_INTERVAL_S = 600.0
+ANSWER_S = 5.0  # that a listener has for a question of ours
 
-NETWORKED: Mapping[Transport, type[Listener]] = {
-    Transport.TCP: Listener,
-    Transport.RTU_OVER_TCP: RtuOverTcpListener,
-}
-
-
-@dataclass(slots=True)
-class Bound:
-    """A listener and the port it got; None while its address is not there, and on serial lines."""
-
-    config: ListenerConfig
-    endpoint: Listener | UdpListener | SerialListener
-    port: int | None = None
+Watches = Mapping[str, MeterWatch]
+Meters = Mapping[str, Served]
 
 
 class Service:
@@ -52,17 +40,17 @@ class Service:
 
     def __init__(self, config: Config, hear: Hear) -> None:
         self._config = config
+        self._hear = hear
         self._began = time.monotonic()
         self._state = StateFile(config.state)
-        past, problem = self._state.read()
-        if problem:
-            log.warning("%s", problem)
-        self._watches = {
-            name: MeterWatch(each, config.layouts, past.get(name), hear, _unsafe(config, each))
-            for name, each in config.meters.items()
-        }
-        self._bound = [Bound(each, self._endpoint(each)) for each in config.listeners]
+        self._watches: Watches = self._watch(config, {})
+        self._combined = _combine(config, self._watches)
+        meters = _meters(self._watches, self._combined)
+        self._bound: Sequence[Bound] = [
+            Bound(each, _units(each, meters)) for each in config.listeners
+        ]
         self._control = ControlSocket(socket_path(Path(config.file)), self._answer)
+        self._reloading = asyncio.Lock()
         self._remembered: dict[str, Seen] = {}
         self._is_state_complained = False
 
@@ -73,33 +61,201 @@ class Service:
         """
         try:
             await self._open_control()
-            for each in self._bound:
-                await _open(each)
+            await open_all(self._bound)
         except ConfigError:
-            self._close()
+            self._control.close()
             raise
         return self._bound
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read all meters until `stop` is set, then close everything."""
+        remembering = asyncio.create_task(self._remember_now_and_then())
         try:
             with watched(asyncio.get_running_loop()):
-                await self._work(stop)
+                for each in self._running:
+                    each.start()
+                await stop.wait()
         finally:
-            self._close()
+            remembering.cancel()
+            self._control.close()
+            for bound in self._bound:
+                bound.close()
+            for each in self._running:
+                await each.stop()
             self._remember()
+
+    async def reload(self) -> list[str]:
+        """Read the config anew, with all that it names, and apply it; return what has changed.
+
+        ConfigError: something in it is wrong or cannot be opened, and nothing has changed. What
+        stays the same goes on: meters with their values, listeners with their clients. Both ends
+        are logged.
+        """
+        async with self._reloading:
+            try:
+                changes = await self._apply(await asyncio.to_thread(Config.read, self._file))
+            except ConfigError as problem:
+                log.warning("not reloaded, the old config stays: %s", problem)
+                raise
+        log.info("%s reloaded: %s", self._config.file, "; ".join(changes) or "nothing changed")
+        return changes
 
     def status(self) -> dict[str, object]:
         """Return how the gateway, its meters and its listeners do, as plain values."""
         now = time.monotonic()
         return {
             "version": __version__,
-            "config": str(Path(self._config.file).resolve()),
+            "config": str(self._file.resolve()),
             "pid": os.getpid(),
             "uptime_s": round(now - self._began, 3),
             "meters": {name: watch.status(now) for name, watch in self._watches.items()},
-            "listeners": [_listener_status(each, now) for each in self._bound],
+            "virtual_meters": {each.meter.name: each.status(now) for each in self._combined},
+            "listeners": [bound.status(now) for bound in self._bound],
         }
+
+    def summary(self) -> str:
+        """Return in words what is served now: "house live, 2 clients"."""
+        now = time.monotonic()
+        meters = _meters(self._watches, self._combined)
+        parts = [f"{name} {meter.freshness.state(now)}" for name, meter in meters.items()]
+        parts += [
+            f"waiting for the address {each.config.host}" for each in self._bound if each.is_absent
+        ]
+        clients = sum(each.connections for each in self._bound)
+        return ", ".join([*parts, f"{clients} client{'' if clients == 1 else 's'}"])
+
+    async def trouble(self, answer_s: float) -> str | None:
+        """Return what only a restart would mend; None: nothing.
+
+        Each meter must be read, and each listener answer a question of ours within `answer_s`. A
+        silent meter, an absent device or address and a client that is refused are no such trouble:
+        what mends them is not a restart.
+        """
+        for name, watch in self._watches.items():
+            if watch.has_died:
+                return f"meter {name} is not read any more"
+        for bound in self._bound:
+            silence = await bound.ask(answer_s)
+            # A reload may have closed it meanwhile.
+            if silence and bound in self._bound:
+                return silence
+        return None
+
+    async def _apply(self, config: Config) -> list[str]:
+        """Change over from the present config: first all that may fail, then all at once."""
+        watches = self._watch(config, self._watches)
+        combined = _combine(config, watches)
+        places = self._places(config, _meters(watches, combined))
+        bound = [each.bound for each in places]
+        leaving = [each for each in self._bound if each not in bound]
+        coming = [each for each in bound if each not in self._bound]
+        changes = self._meter_changes(config, watches)
+        changes += [f"listener {each.describe()}: removed" for each in leaving]
+        changes += [text for each in places for text in each.changes()]
+        await open_all([each for each in coming if each.config.line is None], leaving)
+
+        for place in places:
+            place.change()
+        for name, watch in watches.items():
+            watch.change(config.meters[name], _unsafe(config, config.meters[name]))
+        replaced: list[MeterWatch | Combined] = [
+            each for each in self._watches.values() if each not in watches.values()
+        ]
+        # Virtual meters are made anew of what the others say now.
+        replaced += self._combined
+        warnings = [each for each in config.warnings if each not in self._config.warnings]
+        self._config, self._watches, self._bound = config, watches, bound
+        self._combined = combined
+        if self._state.path != config.state:
+            self._state, self._remembered = StateFile(config.state), {}
+
+        for each in leaving:
+            each.close()
+        # A serial port is free only when the one who had it has let go.
+        for gone in replaced:
+            await gone.stop()
+        await open_all([each for each in coming if each.config.line is not None])
+        for each_running in self._running:
+            each_running.start()
+        for warning in warnings:
+            log.warning("%s", warning)
+        return changes + [f"listener {each.describe()}: new" for each in coming]
+
+    def _places(self, config: Config, meters: Meters) -> "list[_Place]":
+        """Return where to listen; ConfigError: the files of a TLS listener are not good.
+
+        Several listeners may have port 0 at one host: they stay in their order.
+        """
+        left = list(self._bound)
+        places = []
+        for listener in config.listeners:
+            units = _units(listener, meters)
+            bound = next((e for e in left if place_of(e.config) == place_of(listener)), None)
+            if bound:
+                left.remove(bound)
+            places.append(
+                _Place(
+                    bound or Bound(listener, units),
+                    listener,
+                    units,
+                    listener.tls.files.load() if listener.tls else None,
+                )
+            )
+        return places
+
+    def _watch(self, config: Config, present: Watches) -> Watches:
+        """Return who watches each meter: as now where the meter stays the same, else a new one."""
+        past: Mapping[str, Seen] | None = None
+        watches = {}
+        for name, meter in config.meters.items():
+            now = present.get(name)
+            if now and is_same_meter(now.config, meter) and now.layouts == config.layouts:
+                watches[name] = now
+                continue
+            if past is None:
+                past, problem = StateFile(config.state).read()
+                if problem:
+                    log.warning("%s", problem)
+            seen = (now and now.past) or past.get(name)
+            watches[name] = MeterWatch(
+                meter, config.layouts, seen, self._heard, _unsafe(config, meter)
+            )
+        return watches
+
+    def _meter_changes(self, config: Config, watches: Watches) -> list[str]:
+        changes = [f"meter {name}: removed" for name in self._watches if name not in watches]
+        for name, meter in config.meters.items():
+            if name not in self._watches:
+                changes.append(f"meter {name}: new")
+                continue
+            what = list(meter_changes(self._watches[name].config, meter))
+            if watches[name] is not self._watches[name] and not what:
+                what = ["new settings"]
+            changes += [f"meter {name}: {change}" for change in what]
+        old, new = self._config.virtual_meters, config.virtual_meters
+        changes += [f"meter {name}: removed" for name in old if name not in new]
+        changes += [
+            f"meter {name}: {'new' if name not in old else virtual.describe()}"
+            for name, virtual in new.items()
+            if old.get(name) != virtual
+        ]
+        return changes
+
+    def _heard(self, meter: Meter, telegram: Telegram) -> None:
+        """Tell of a good telegram those that are made of its meter, then whoever listens."""
+        now = time.monotonic()
+        for each in self._combined:
+            if meter.name in each.roots:
+                each.take(now)
+        self._hear(meter, telegram)
+
+    @property
+    def _running(self) -> "Sequence[MeterWatch | Combined]":
+        return [*self._watches.values(), *self._combined]
+
+    @property
+    def _file(self) -> Path:
+        return Path(self._config.file)
 
     async def _open_control(self) -> None:
         try:
@@ -117,22 +273,18 @@ class Service:
         match question["ask"]:
             case "status":
                 return self.status()
+            case "health":
+                return {"summary": self.summary(), "trouble": await self.trouble(ANSWER_S)}
+            case "reload":
+                own = str(self._file.resolve())
+                if question.get("config", own) != own:
+                    return {"error": f"this gateway runs with {own}"}
+                try:
+                    return {"reloaded": True, "changes": await self.reload()}
+                except ConfigError as problem:
+                    return {"error": str(problem)}
             case other:
-                return {"error": f"unknown ask {other!r}; known is status"}
-
-    async def _work(self, stop: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            work = [tasks.create_task(each.read()) for each in self._watches.values()]
-            work += [tasks.create_task(each.watch()) for each in self._watches.values()]
-            work += [
-                tasks.create_task(_listen_later(each))
-                for each in self._bound
-                if each.port is None and not isinstance(each.endpoint, SerialListener)
-            ]
-            work.append(tasks.create_task(self._remember_now_and_then()))
-            await stop.wait()
-            for task in work:
-                task.cancel()
+                return {"error": f"unknown ask {other!r}; known are status, health and reload"}
 
     async def _remember_now_and_then(self) -> None:
         """Keep the state, rarely: an SD card wears out."""
@@ -158,137 +310,69 @@ class Service:
         else:
             self._remembered = meters
 
-    def _endpoint(self, config: ListenerConfig) -> Listener | UdpListener | SerialListener:
-        units = {unit_id: self._unit(unit) for unit_id, unit in config.units.items()}
-        any_unit = self._unit(config.any_unit) if config.any_unit else None
-        responder = Responder(units, any_unit)
-        if config.line is not None:
-            line = config.line
-            return SerialListener(
-                config.host,
-                responder,
-                baud=line.baud,
-                parity=line.parity,
-                stop_bits=line.stop_bits,
-            )
-        if config.tls is not None:
-            return TlsListener(
-                config.host,
-                config.port,
-                responder,
-                config.allow,
-                files=config.tls.files,
-                roles=config.tls.roles,
-                limits=config.limits,
-            )
-        if config.transport is Transport.UDP:
-            return UdpListener(config.host, config.port, responder, config.allow)
-        return NETWORKED[config.transport](
-            config.host, config.port, responder, config.allow, config.limits
-        )
 
-    def _unit(self, config: UnitConfig) -> Unit:
-        return Unit(
-            config.register_map,
-            self._watches[config.meter].meter,
-            config.adjustment,
-            hold_s=config.hold_s,
-            stale=config.stale,
-        )
+class _Place(NamedTuple):
+    """A listener of the next config, which may be there already, and what it is to serve."""
 
-    def _close(self) -> None:
-        for each in self._bound:
-            each.endpoint.stop()
-        self._control.close()
+    bound: Bound
+    config: ListenerConfig
+    units: Units
+    loaded: Credentials | None
+
+    def changes(self) -> list[str]:
+        """Return what will be new about it; nothing of one that is itself new."""
+        now, name = self.bound.config, self.bound.describe()
+        what = listener_changes(now, self.config, units_of(now), units_of(self.config))
+        return [f"listener {name}: {each}" for each in what]
+
+    def change(self) -> None:
+        """Let it serve as the next config says."""
+        self.bound.change(self.config, self.units, self.loaded)
 
 
-def _unsafe(config: Config, meter: MeterConfig) -> str:
+def _combine(config: Config, watches: Watches) -> Sequence[Combined]:
+    """Return the virtual meters, each behind those that it is made of."""
+    known: dict[str, Combinable] = {name: watch.meter for name, watch in watches.items()}
+    adjustments = {name: meter.adjustment for name, meter in config.meters.items()}
+    roots = {name: frozenset((name,)) for name in watches}
+    combined = []
+    for name, virtual in config.virtual_meters.items():
+        roots[name] = frozenset[str]().union(*(roots[part] for part in virtual.parts))
+        each = Combined(virtual, known, adjustments, roots[name], _unsafe(config, virtual))
+        known[name] = each.meter
+        combined.append(each)
+    return combined
+
+
+def _meters(watches: Watches, combined: Sequence[Combined]) -> Meters:
+    """Return all meters by name."""
+    meters: dict[str, Served] = {name: watch.meter for name, watch in watches.items()}
+    return meters | {each.meter.name: each.meter for each in combined}
+
+
+def _units(listener: ListenerConfig, meters: Meters) -> Units:
+    """Return the units that a listener serves."""
+    units = {unit_id: _unit(unit, meters) for unit_id, unit in listener.units.items()}
+    return units, _unit(listener.any_unit, meters) if listener.any_unit else None
+
+
+def _unit(config: UnitConfig, meters: Meters) -> Unit:
+    return Unit(
+        config.register_map,
+        meters[config.meter],
+        config.adjustment,
+        hold_s=config.hold_s,
+        stale=config.stale,
+    )
+
+
+def _unsafe(config: Config, meter: Metered) -> str:
     """Return which units go on serving a meter's values when it is stale, as a part of a line."""
     names = [
         f"{listener.where} unit {unit_id}"
         for listener in config.listeners
-        for unit_id, unit in _units(listener).items()
+        for unit_id, unit in units_of(listener).items()
         if unit.meter == meter.name
         if unit.stale in UNSAFE or (unit.hold_s or 0) > meter.hold_s
     ]
     return f", but for {', '.join(names)}" if names else ""
-
-
-def _units(listener: ListenerConfig) -> dict[str, UnitConfig]:
-    """Return a listener's units by what a client must ask for; "any" is every other id."""
-    units = {str(unit_id): unit for unit_id, unit in listener.units.items()}
-    return units | ({"any": listener.any_unit} if listener.any_unit else {})
-
-
-def _listener_status(bound: Bound, now: float) -> dict[str, object]:
-    """Return a listener and its clients as plain values.
-
-    On a serial line clients cannot be told apart.
-    """
-    config, endpoint = bound.config, bound.endpoint
-    asking = [] if isinstance(endpoint, SerialListener) else endpoint.clients.seen(now)
-    return {
-        "where": config.where,
-        "transport": str(config.transport),
-        "host": config.host,
-        "port": bound.port,
-        "units": {
-            unit_id: {"meter": unit.meter, "map": unit.map_name}
-            for unit_id, unit in _units(config).items()
-        },
-        "clients": [_asking_status(each) for each in asking],
-    }
-
-
-def _asking_status(asking: Asking) -> dict[str, object]:
-    shown = dataclasses.asdict(asking)
-    shown["last_request_age_s"] = round(shown.pop("idle_s"), 3)
-    if asking.connected_s is not None:
-        shown["connected_s"] = round(asking.connected_s, 3)
-    return shown
-
-
-async def _open(bound: Bound) -> None:
-    """Open a listener; ConfigError says why that is not possible.
-
-    An address that is not there now leaves it without a port.
-    """
-    if isinstance(bound.endpoint, SerialListener):
-        await bound.endpoint.start()
-        return
-    try:
-        bound.port = (await bound.endpoint.start())[1]
-    except OSError as problem:
-        if not _may_come(problem):
-            at = bound.config
-            raise ConfigError(f"{at.where}: {_why_not_open(at, problem)}") from None
-
-
-async def _listen_later(bound: Bound) -> None:
-    """Open a listener as soon as its address is there; say if something else prevents it then."""
-    if isinstance(bound.endpoint, SerialListener):
-        return
-    log.warning("%s is no address of this machine now; trying again", bound.config.host)
-    said = ""
-    while bound.port is None:
-        await asyncio.sleep(ADDRESS_RETRY_S)
-        try:
-            host, bound.port = await bound.endpoint.start()
-        except OSError as problem:
-            why = _why_not_open(bound.config, problem)
-            if not _may_come(problem) and why != said:
-                log.warning("%s; trying again", why)
-                said = why
-        else:
-            log.warning("listening on %s now", show_endpoint(host, bound.port))
-
-
-def _may_come(problem: OSError) -> bool:
-    """Tell whether an address is just not there yet."""
-    # asyncio of Python 3.12 and later loses the errno of a missing address.
-    return problem.errno in (errno.EADDRNOTAVAIL, None)
-
-
-def _why_not_open(at: ListenerConfig, problem: OSError) -> str:
-    is_udp = at.transport is Transport.UDP
-    return why_not_bound(at.host, at.port, problem, is_udp=is_udp)

@@ -10,10 +10,15 @@ from pathlib import Path
 from gateway.snapshot.plausibility import ENERGIES, Seen
 
 VERSION = 1
+MAX_VERSION = 1000  # there never was
 
 TITLE_BYTES = 8
 MAX_COUNTER = 2**32 - 1
 MAX_ENERGY = 10**24  # 64 bits in steps of 10 kWh are less
+
+
+class _OtherVersionError(Exception):
+    """The file was written by an older or newer obisgate."""
 
 
 class StateFile:
@@ -25,7 +30,8 @@ class StateFile:
     def read(self) -> tuple[dict[str, Seen], str | None]:
         """Return what is remembered by meter name, and in words what was wrong with the file.
 
-        A damaged file is set aside: its name gets .damaged, and nothing is remembered.
+        A damaged file is set aside: its name gets .damaged, and nothing is remembered. So is one of
+        another version of obisgate, which may be installed again: .version2.
         """
         try:
             octets = self.path.read_bytes()
@@ -35,13 +41,20 @@ class StateFile:
             return {}, f"{self.path} cannot be read: {problem}; nothing is remembered"
         try:
             return _parse(octets), None
+        except _OtherVersionError as problem:
+            return {}, self._set_aside(f"version{problem}", "is of another version of obisgate")
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-            aside = self.path.with_name(f"{self.path.name}.damaged")
-            try:
-                self.path.replace(aside)
-            except OSError as problem:
-                return {}, f"{self.path} is damaged, and cannot be set aside: {problem.strerror}"
-            return {}, f"{self.path} was damaged: set aside as {aside.name}; nothing is remembered"
+            return {}, self._set_aside("damaged", "is damaged")
+
+    def _set_aside(self, ending: str, what: str) -> str:
+        """Rename the file; return in words what was wrong with it and where it is now."""
+        aside = self.path.with_name(f"{self.path.name}.{ending}")
+        try:
+            self.path.replace(aside)
+        except OSError as problem:
+            return f"{self.path} {what}, and cannot be set aside: {problem.strerror}"
+        was = what.replace("is", "was", 1)
+        return f"{self.path} {was}: set aside as {aside.name}; nothing is remembered"
 
     def write(self, meters: Mapping[str, Seen]) -> None:
         """Replace the file; whoever reads it, at any moment, finds the old one or the new one."""
@@ -94,8 +107,11 @@ def _render(meters: Mapping[str, Seen]) -> str:
 
 def _parse(octets: bytes) -> dict[str, Seen]:
     document = json.loads(octets.decode())
-    if document["version"] != VERSION:
-        raise ValueError("another version")
+    version = document["version"]
+    if version != VERSION:
+        if isinstance(version, int) and 0 < version < MAX_VERSION:
+            raise _OtherVersionError(version)
+        raise ValueError("no version")
     found = {}
     for name, each in document["meters"].items():
         energies = {str(k): v for k, v in each["energies"].items()}

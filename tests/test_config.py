@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
@@ -11,16 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import SIMULATOR_KEY, Config, SerialLine, Transport, UnitConfig
-from gateway.keys import read_key_file, read_key_variable
+from gateway.config import SIMULATOR_KEY, Config, RecordConfig, SerialLine, Transport, UnitConfig
+from gateway.keys import read_key_credential, read_key_file, read_key_variable
 from gateway.located import ConfigError
 from gateway.registers import Stale, Table
 from gateway.snapshot import Adjustment, Snapshot
 from gateway.snapshot.adjust import Linear
+from gateway.snapshot.combine import Combination
 from gateway.snapshot.snapshot import Values
+from gateway.sources.mqtt import MqttSource
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import SerialSource
 from gateway.sources.simulated import SimulatorSource
+from gateway.sources.tcp import TcpSource
 from gateway.state import default_path
 from gateway.telegram import Key
 from gateway.telegram.layouts import LAYOUTS
@@ -148,6 +152,8 @@ def test_the_smallest_config_has_these_defaults(house: House) -> None:
     [
         ("serial:/dev/ttyUSB0", SerialSource("/dev/ttyUSB0")),
         ("serial:/dev/x?baud=9600&parity=none", SerialSource("/dev/x", 9600, "none")),
+        ("tcp://192.168.1.20:2400", TcpSource("192.168.1.20", 2400)),
+        ("mqtt://broker/meter/raw", MqttSource("broker", 1883, "meter/raw")),
         ("recording:/tmp/meter.bin", RecordingSource(Path("/tmp/meter.bin"))),
         ("simulator:honeywell?seed=1", SimulatorSource("honeywell", KEY, None, 5.0, 1)),
     ],
@@ -160,6 +166,22 @@ def test_each_kind_of_source_is_configured(house: House, source: str, expected: 
 def test_a_recording_is_looked_for_where_the_config_stands(house: House) -> None:
     text = with_key(HEX).replace("simulator:kaifa-ma309m", "recording:meter.bin")
     assert house.read(text).meters["house"].source == RecordingSource(house.folder / "meter.bin")
+
+
+def test_a_password_file_is_looked_for_where_the_config_stands(house: House) -> None:
+    house.key_file(b"geheim\n", name="mqtt.password")
+    broker = "mqtt://broker/t?user=u&password=file:mqtt.password"
+    text = with_key(HEX).replace("simulator:kaifa-ma309m", broker)
+    expected = MqttSource("broker", 1883, "t", user="u", password="geheim")
+    assert house.read(text).meters["house"].source == expected
+
+
+def test_a_password_file_that_others_can_read_is_refused(house: House) -> None:
+    path = house.key_file(b"geheim\n", 0o644, name="mqtt.password")
+    broker = "mqtt://broker/t?user=u&password=file:mqtt.password"
+    assert house.refusal(with_key(HEX).replace("simulator:kaifa-ma309m", broker)) == (
+        f"3:13: password: password file {path} can be read by others: chmod 600 {path}"
+    )
 
 
 def test_an_auth_key_reaches_the_simulator(house: House) -> None:
@@ -241,6 +263,131 @@ listeners:
     assert second.any_unit is not None
     assert (second.port, second.any_unit.meter) == (5021, "house")
     assert first.units[1].register_map is not first.units[2].register_map  # each has its own id
+
+
+# --- meters that are made of others ---------------------------------------------------------
+
+SITE = """\
+meters:
+  house: {source: simulator:kaifa-ma309m, hold: 10s, connection: 35A, phases: [L2, L3, L1]}
+  site: {sum: [house, annex]}
+  annex: {source: simulator:kaifa-ma309m, hold: 20s, connection: 25A}
+  heat pump: {source: simulator:kaifa-ma110m}
+  rest: {difference: [site, heat pump], hold: 5s}
+listeners:
+  - tcp: 127.0.0.1:5020
+    units:
+      1: {meter: house, map: obis_plain}
+      2: {meter: site, map: obis_plain}
+      3: {meter: rest, map: sunspec_203}
+"""
+
+
+def in_site(old: str, new: str) -> str:
+    assert SITE.count(old) == 1
+    return SITE.replace(old, new)
+
+
+def test_meters_are_sums_and_differences_of_others_wherever_those_stand(house: House) -> None:
+    config = house.read(SITE)
+    assert list(config.meters) == ["house", "annex", "heat pump"]
+    assert list(config.virtual_meters) == ["site", "rest"]
+    site, rest = config.virtual_meters.values()
+    assert (site.how, site.parts) == (Combination.SUM, ("house", "annex"))
+    assert (rest.how, rest.parts) == (Combination.DIFFERENCE, ("site", "heat pump"))
+    assert (site.describe(), rest.describe()) == ("house + annex", "site - heat pump")
+    assert [unit.meter for unit in config.listeners[0].units.values()] == ["house", "site", "rest"]
+
+
+def test_without_a_hold_of_its_own_a_virtual_meter_has_the_shortest_of_its_meters(
+    house: House,
+) -> None:
+    site, rest = house.read(SITE).virtual_meters.values()
+    assert (site.hold_s, rest.hold_s) == (10.0, 5.0)
+
+
+def test_connections_beside_each_other_add_and_those_behind_do_not(house: House) -> None:
+    site, rest = house.read(SITE).virtual_meters.values()
+    assert (site.connection_a, rest.connection_a) == (60.0, 60.0)
+
+
+def test_a_virtual_meter_shows_its_first_meters_serial_as_a_further_copy(house: House) -> None:
+    """Some clients refuse two meters with one serial number."""
+    (house.folder / "maps").mkdir()
+    text = "name: x\nregisters: [{address: 0, text: '${serial}', type: string, length: 4}]\n"
+    (house.folder / "maps" / "mine.yaml").write_text(text)
+    units = house.read("maps: maps\n" + re.sub("obis_plain|sunspec_203", "mine", SITE))
+    telegram = Snapshot({}, {"meter_number": "1KFM02"}, 0.0)
+    shown = [
+        unit.register_map.render(telegram).read(Table.HOLDING, 0, 4)
+        for unit in units.listeners[0].units.values()
+    ]
+    assert shown == [b"1KFM02\0\0", b"1KFM02-2", b"1KFM02-3"]
+
+
+def test_the_phases_of_a_meter_are_not_changed_again_where_it_is_part_of_another(
+    house: House,
+) -> None:
+    units = house.read(SITE).listeners[0].units
+    assert units[1].adjustment == Adjustment(phases=("l2", "l3", "l1"))
+    assert units[2].adjustment is None
+
+
+VIRTUAL_MISTAKES = {
+    "of itself": (
+        in_site("[house, annex]", "[house, site]"),
+        "3:23: meter 'site' is made of itself",
+    ),
+    "of an unknown one": (
+        in_site("[house, annex]", "[house, anex]"),
+        "3:23: unknown meter 'anex', did you mean 'annex'?",
+    ),
+    "of each other": (
+        in_site("[house, annex]", "[house, rest]"),
+        "3:23: meter 'rest' stands below: move it above 'site'",
+    ),
+    "of one": (
+        in_site("[house, annex]", "[house]"),
+        "3:15: a sum is made of two meters or more",
+    ),
+    "of none": (
+        in_site("[site, heat pump]", "[]"),
+        "6:22: a difference is made of two meters or more",
+    ),
+    "of one twice": (in_site("[house, annex]", "[house, house]"), "3:23: 'house' comes twice"),
+    "no list": (in_site("[house, annex]", "house"), "3:15: expected a list, found one value"),
+    "both": (
+        in_site("{sum: [house, annex]}", "{sum: [house, annex], difference: [house, annex]}"),
+        "3:9: a meter has one of source, sum, difference",
+    ),
+    "with a source": (
+        in_site("{sum: [house, annex]}", "{sum: [house, annex], source: simulator:honeywell}"),
+        "3:9: a meter has one of source, sum, difference",
+    ),
+    "with a key": (
+        in_site("{sum: [house, annex]}", "{sum: [house, annex], key: file:house.key}"),
+        "3:36: 'key' means nothing to a sum: it goes with its meters",
+    ),
+    "held longer than a part": (
+        in_site("hold: 5s", "hold: 11s"),
+        "6:47: longer than that of site, 10 s: what is stale there would be served here",
+    ),
+    "adjusted": (
+        in_site("meter: site, map", "adjust: {current_l1: {factor: 2}}, meter: site, map"),
+        "11:19: meter site is house + annex, and nothing is adjusted of it",
+    ),
+    "without a name": (in_site("  site:", '  "":'), "3:3: a meter's name has characters that"),
+    "a typo": (in_site("sum:", "summ:"), "3:10: unknown word 'summ', did you mean 'sum'?"),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), VIRTUAL_MISTAKES.values(), ids=VIRTUAL_MISTAKES.keys()
+)
+def test_a_mistake_in_a_virtual_meter_is_shown_where_it_is(
+    house: House, text: str, expected: str
+) -> None:
+    assert house.refusal(text).startswith(expected)
 
 
 # --- layouts, state, connection -------------------------------------------------------------
@@ -590,8 +737,8 @@ MISTAKES = {
     ),
     "a word that is like no other": (
         changed("source:", "xyz:"),
-        "3:5: unknown word 'xyz'; known are source, key, auth_key, hold, connection, layout,"
-        " frequency, phases",
+        "3:5: unknown word 'xyz'; known are source, sum, difference, key, auth_key, hold,"
+        " connection, layout, frequency, phases, record",
     ),
     "a word twice": (
         changed("    units:", "    tcp: 5021\n    units:"),
@@ -662,7 +809,17 @@ MISTAKES = {
     "no kind of source": (
         changed("simulator:kaifa-ma309m", "/dev/ttyUSB0"),
         "3:13: unknown source '/dev/ttyUSB0'; a source looks like serial:/dev/ttyUSB0, "
+        "tcp://192.168.1.20:2400, tcp-listen://0.0.0.0:2400, udp://0.0.0.0:2400, "
+        "mqtt://192.168.1.10/meter/raw, mqtts://broker.example/meter/raw, "
         "recording:meter.bin, simulator:kaifa-ma309m",
+    ),
+    "a password in the config": (
+        changed("simulator:kaifa-ma309m", f"mqtt://b/t?user=u&password=geheim\n    key: {HEX}"),
+        "3:13: password: a password stands in a file or a variable: file:PATH or env:NAME",
+    ),
+    "a port that is none": (
+        changed("simulator:kaifa-ma309m", f"tcp://meter:24000x\n    key: {HEX}"),
+        "3:13: 'meter:24000x' is no host:port; one looks like tcp://192.168.1.20:2400",
     ),
     "an unknown model": (
         changed("kaifa-ma309m", "kaifa-309m"),
@@ -1248,10 +1405,77 @@ def test_a_key_file_and_a_variable_are_read_without_a_config_too(
         read_key_variable("HOUSE_KEY")
 
 
-@pytest.mark.parametrize("written", ["credential:house", "File:my_house.key", "ENV:THE_HOUSE_KEY"])
+@pytest.mark.parametrize("written", ["Credential:house", "File:a_house.key", "ENV:A_HOUSES_KEY"])
 def test_a_mistyped_way_to_a_key_is_not_taken_for_a_key(house: House, written: str) -> None:
-    # The first two have 16 and 17 characters; any 16 characters are a key.
-    assert house.refusal(with_key(written)).startswith("4:10: ")
+    # Any 16 characters are a key.
+    assert len(written) == 16
+    kind = written.partition(":")[0]
+    expected = f"4:10: {kind!r} is no way to a key; there are file:PATH, env:NAME, credential:NAME"
+    assert house.refusal(with_key(written)) == expected
+
+
+# --- credentials of systemd -----------------------------------------------------------------
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as systemd makes it for a service; with ACLs, a group seems to read them."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "house.key").write_text(f"{HEX}\n")
+    (folder / "house.key").chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+def test_a_key_may_be_a_credential(house: House, credentials: Path) -> None:
+    config = house.read(with_key("credential:house.key"))
+    assert config.meters["house"].key == KEY
+    assert config.warnings == []
+
+
+def test_a_credential_that_systemd_was_not_told_of_is_named(
+    house: House, credentials: Path
+) -> None:
+    expected = (
+        f"4:10: credential other.key is not among those in {credentials}: "
+        "LoadCredential=other.key:… in the unit"
+    )
+    assert house.refusal(with_key("credential:other.key")) == expected
+
+
+def test_a_credential_without_systemd_says_what_to_do(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    expected = (
+        "4:10: credential house.key is handed over by systemd, which has not started this; "
+        "by hand: CREDENTIALS_DIRECTORY=/etc/obisgate/keys, as root"
+    )
+    assert house.refusal(with_key("credential:house.key")) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["../house.key", "/etc/passwd", "..", ".", ".hidden", "a/b", "", "x\0y", "x" * 200]
+)
+def test_a_credential_is_looked_for_nowhere_else(
+    house: House, credentials: Path, name: str
+) -> None:
+    (credentials.parent / "house.key").write_text(HEX)
+    with pytest.raises(ConfigError, match="is no name of a credential"):
+        read_key_credential(name)
+
+
+def test_a_bad_credential_is_named_and_not_shown(house: House, credentials: Path) -> None:
+    (credentials / "short").write_text(HEX[:30])
+    expected = f"4:10: credential short: key has 30 hex digits; {RULE}"
+    assert house.refusal(with_key("credential:short")) == expected
+    (credentials / "raw").write_bytes(b"\xff" * 16)
+    expected = "4:10: credential raw is no text: write the key as 32 hex digits"
+    assert house.refusal(with_key("credential:raw")) == expected
+    (credentials / "folder").mkdir()
+    expected = "4:10: credential folder cannot be read: Is a directory"
+    assert house.refusal(with_key("credential:folder")) == expected
 
 
 # --- a key is never shown -------------------------------------------------------------------
@@ -1392,3 +1616,63 @@ def test_a_key_file_that_the_service_may_not_read_is_named(house: House) -> None
     path = house.key_file(HEX.encode(), 0o000)
     expected = f"4:10: key file {path} cannot be read: Permission denied"
     assert house.refusal(with_key("file:house.key")) == expected
+
+
+# --- recordings -----------------------------------------------------------------------------
+
+
+def with_record(written: str) -> str:
+    return changed("kaifa-ma309m\n", f"kaifa-ma309m\n    record: {written}\n")
+
+
+def test_a_recording_stands_beside_the_config_and_has_limits(house: House) -> None:
+    (meter,) = house.read(
+        with_record("{file: house.rec, max_size: 2MB, rotate: 3}")
+    ).meters.values()
+    assert meter.record == RecordConfig(house.folder / "house.rec", 2_000_000, 3)
+    (meter,) = house.read(with_record("{file: house.rec}")).meters.values()
+    assert meter.record == RecordConfig(house.folder / "house.rec", 10 << 20, 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{max_size: 1MB}", "4:13: 'file' is missing here"),
+        ("house.rec", "4:13: expected 'word: value' lines, found one value"),
+        ('{file: ""}', "4:20: no file is named"),
+        ("{file: .}", "4:20: . is a folder, not a file"),
+        ("{file: a.rec, size: 1MB}", "4:27: unknown word 'size', did you mean 'max_size'?"),
+        (
+            "{file: a.rec, max_size: 1MX}",
+            "4:37: '1MX' is no size; one looks like 32KiB or 1MiB",
+        ),
+        ("{file: a.rec, max_size: 5}", "4:37: a recording may grow to 32KiB at least"),
+        ("{file: a.rec, rotate: many}", "4:35: 'many' is no whole number"),
+        ("{file: a.rec, rotate: 1001}", "4:35: 1001 is not between 0 and 1000"),
+    ],
+)
+def test_what_is_wrong_with_a_recording_is_said_with_its_place(
+    house: House, written: str, expected: str
+) -> None:
+    assert house.refusal(with_record(written)) == expected
+
+
+def test_two_meters_never_share_a_recording(house: House) -> None:
+    text = """
+meters:
+  a: {source: simulator:honeywell, record: {file: a.rec}}
+  b: {source: simulator:honeywell, record: {file: ./a.rec}}
+listeners: []
+"""
+    expected = "4:51: ./a.rec is another meter's recording: one file a meter"
+    assert house.refusal(text) == expected
+
+
+def test_what_is_played_is_not_recorded_into_itself(house: House) -> None:
+    house.key_file(HEX.encode())
+    text = """
+meters:
+  a: {source: "recording:a.rec", key: file:house.key, record: {file: a.rec}}
+listeners: []
+"""
+    assert "a.rec is what is played" in house.refusal(text)

@@ -159,6 +159,19 @@ def test_at_the_end_an_unfinished_telegram_is_a_fault_and_no_snapshot() -> None:
     assert listening.meter.snapshot == Snapshot.of(decoded(first, 100.0))
 
 
+@given(st.data())
+def test_halves_that_do_not_belong_together_are_never_joined(data: st.DataObject) -> None:
+    first, second, third = telegrams(3)
+    octets = data.draw(st.sampled_from((first, second)))
+    listening = Listening()
+    listening.meter.take(first[: data.draw(st.integers(1, len(first) - 1))], 100.0)
+    listening.meter.begin_anew()
+    listening.meter.take(octets[data.draw(st.integers(1, len(octets) - 1)) :], 100.1)
+    listening.meter.take(third, 105.0)
+    heard = [item for item in listening.heard if isinstance(item, Telegram)]
+    assert heard == [decoded(third, 105.0)._replace(offset=heard[0].offset)]
+
+
 def test_at_the_end_of_whole_telegrams_nothing_more_is_heard() -> None:
     (octets,) = telegrams(1)
     listening = Listening()

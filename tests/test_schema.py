@@ -217,7 +217,12 @@ meters:
     layout: mine
     frequency: 60Hz
     phases: [L2, L3, L1]
+    record: {file: house.rec, max_size: 20MB, rotate: 5}
+  cellar: {source: "tcp://192.168.1.20:2400?silence=1min", key: file:house.key}
+  garage: {source: "mqtt://192.168.1.10/meter/raw?encoding=hex", key: file:house.key}
   other: {source: "recording:meter.bin", key: file:house.key, hold: 20, connection: 63}
+  both: {sum: [house, other], hold: 10s}
+  rest: {difference: [both, other, house]}
 listeners:
   - tcp: 127.0.0.1:5020
     allow: [127.0.0.0/8]
@@ -234,7 +239,7 @@ listeners:
         stale: last
         accept_unsafe: true
       0x02: {meter: other, map: mine, stale: close, hold: 5, accept_unsafe: false}
-  - {tcp: 5021, any: {meter: house, map: obis_plain}}
+  - {tcp: 5021, any: {meter: both, map: obis_plain}}
   - {rtu_over_tcp: "0.0.0.0:4196", units: {1: {meter: house, map: obis_plain}}}
   - {udp: "[::]:502", any: {meter: house, map: obis_plain}}
   - {tls: 0.0.0.0, certificate: server.crt, key: server.key, clients_ca: ca.crt, roles: [reader],
@@ -244,6 +249,8 @@ listeners:
 """
 MINE = "name: x\nregisters: [{address: 0, value: 1, type: uint16}]\n"
 METERS = "meters: {house: {source: simulator:honeywell}}\n"
+TWO = METERS.replace("}}", "}, b: {source: simulator:honeywell}}")
+OF_TWO = TWO.replace("}}", "}, both: {sum: [house, b]}}")
 LISTENERS = "listeners: [{tcp: 5020, any: {meter: house, map: obis_plain}}]\n"
 GOOD_CONFIG = METERS + LISTENERS
 
@@ -265,7 +272,7 @@ def read(tmp_path: Path) -> Callable[[str], Config]:
     return reader
 
 
-@pytest.mark.parametrize("text", [EVERYTHING, GOOD_CONFIG])
+@pytest.mark.parametrize("text", [EVERYTHING, GOOD_CONFIG, OF_TWO + LISTENERS])
 def test_a_config_that_is_read_has_no_red_line(read: Callable[[str], Config], text: str) -> None:
     read(text)
     assert problems(CONFIG, text) == []
@@ -277,10 +284,22 @@ def test_a_config_that_is_read_has_no_red_line(read: Callable[[str], Config], te
         ("source: simulator:honeywell", "src: simulator:honeywell"),
         ("source: simulator:honeywell", "source: honeywell"),
         ("source: simulator:honeywell", "source: recording:x"),  # without a key
+        ("source: simulator:honeywell", "source: tcp:192.168.1.20:2400, key: file:house.key"),
         ("honeywell}", "honeywell, hold: long}"),
         ("honeywell}", "honeywell, connection: 63V}"),
         ("honeywell}", "honeywell, phases: [L1, L2]}"),
+        ("honeywell}", "honeywell, record: house.rec}"),
+        ("honeywell}", "honeywell, record: {}}"),
+        ("honeywell}", "honeywell, record: {file: a.rec, max_size: 1}}"),
+        ("honeywell}", "honeywell, record: {file: a.rec, max_size: big}}"),
+        ("honeywell}", "honeywell, record: {file: a.rec, rotate: -1}}"),
         ("honeywell}", "honeywell, phases: [L1, L2, N]}"),
+        ("source: simulator:honeywell", "hold: 5s"),
+        (METERS, METERS.replace("}}", "}, two: {sum: [house]}}")),
+        (METERS, METERS.replace("}}", "}, two: {sum: [house, house]}}")),
+        (METERS, METERS.replace("}}", "}, b: {source: simulator:honeywell, sum: [house, b]}}")),
+        (OF_TWO, OF_TWO.replace("sum:", "key: file:house.key, sum:")),
+        (OF_TWO, OF_TWO.replace("sum:", "difference: [house, b], sum:")),
         ("tcp: 5020", "tpc: 5020"),
         ("tcp: 5020", "tcp: localhost"),
         ("tcp: 5020", "tcp: 5020, udp: 5020"),
@@ -316,8 +335,9 @@ def test_a_config_that_is_read_has_no_red_line(read: Callable[[str], Config], te
 def test_a_config_that_is_refused_has_one(
     read: Callable[[str], Config], old: str, new: str
 ) -> None:
-    text = GOOD_CONFIG.replace(old, new)
-    assert text != GOOD_CONFIG
+    good = OF_TWO + LISTENERS if old == OF_TWO else GOOD_CONFIG
+    text = good.replace(old, new)
+    assert text != good
     with pytest.raises(ConfigError):
         read(text)
     assert problems(CONFIG, text)

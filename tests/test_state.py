@@ -117,51 +117,63 @@ def test_a_reader_never_sees_half_a_file(file: StateFile) -> None:
     writer.join(PATIENCE_S)
 
 
-# One process writes in a loop; it is killed and followed by another a hundred times.
-WRITERS = """
-import os, signal, sys
+# A process that writes in a loop, killed at a random instant; the next one follows at once. What
+# is read then is whole, and not older than the last state that was said to be written.
+LIVES = """
+import os, random, signal, sys, time
 from pathlib import Path
 from gateway.snapshot.plausibility import Seen
 from gateway.state import StateFile
 
-def write():
-    file, counter = StateFile(Path(sys.argv[1])), 0
+file, lives = StateFile(Path(sys.argv[1])), int(sys.argv[2])
+seed = random.randrange(2**32)
+dice = random.Random(seed)
+
+def write(counter, told):
     while True:
         counter += 1
         seen = Seen(bytes(8), counter, {"energy_active_import_total": counter}, None, None)
-        file.write({f"meter {n}": seen for n in range(3 if counter % 2 else 300)})
-        os.write(1, b".")
+        file.write({f"meter {n}": seen for n in range(3 if counter % 2 else 30)})
+        os.write(told, counter.to_bytes(8, "big"))
 
-for life in range(100):
+counter = 0
+for life in range(lives):
+    hear, told = os.pipe()
     child = os.fork()
     if child == 0:
-        write()
-    sys.stdin.readline()
+        write(counter, told)
+    os.close(told)
+    written = os.read(hear, 8) if life % 4 else b""  # some do not come as far as their first
+    time.sleep(dice.random() * 0.004)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    os.write(1, b"x")
+    with open(hear, "rb") as rest:
+        written += rest.read()
+    meters, problem = file.read()
+    counters = {seen.counter for seen in meters.values()}
+    assert problem is None, (seed, life, problem)
+    if written:
+        counter = max(counter, int.from_bytes(written[-8:], "big"))
+    if counter:
+        assert len(counters) == 1 and len(meters) in (3, 30), (seed, life, counters, len(meters))
+        assert counter <= min(counters) <= counter + 1, (seed, life, counter, counters)
+        counter = min(counters)
+print(lives, "lives,", counter, "states")
 """
 
 
-def test_a_writer_that_is_killed_at_any_moment_leaves_a_readable_file(file: StateFile) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITERS, file.path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        for life in range(100):
-            for _ in range(life % 5 + 1):  # it has written so often, and is in the next write
-                assert process.stdout.read(1) == b"."
-            process.stdin.write(b"\n")
-            while process.stdout.read(1) != b"x":
-                pass
-            meters, problem = file.read()
-            assert problem is None
-            assert is_whole(meters)
-        assert process.wait(PATIENCE_S) == 0
+def test_a_thousand_kills_at_random_instants_leave_a_whole_and_recent_state(
+    file: StateFile,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIVES, file.path, "1000"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=10 * PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1000 lives, ")
     file.write({"house": HOUSE})
     assert list(file.path.parent.iterdir()) == [file.path], "what a kill left is used up"
 
@@ -188,7 +200,8 @@ DAMAGED = {
     "no JSON": b"meters: {house: {}}",
     "cut off": written()[:-20],
     "something behind": written() + b"x",
-    "another version": written().replace(b'"version": 1', b'"version": 2'),
+    "a version that never was": written().replace(b'"version": 1', b'"version": 0'),
+    "a version that is a text": written().replace(b'"version": 1', b'"version": "2"'),
     "no version": b'{"meters": {}}',
     "a list": b"[]",
     "a number": b"1",
@@ -237,6 +250,21 @@ def test_a_damaged_file_is_set_aside_and_said(file: StateFile, octets: bytes) ->
     assert file.path.with_name("house.json.damaged").read_bytes() == octets
     assert not file.path.exists()
     assert file.read() == ({}, None)
+    file.write({"house": HOUSE})
+    assert file.read() == ({"house": HOUSE}, None)
+
+
+@pytest.mark.parametrize("number", [2, 17])
+def test_a_file_of_another_version_is_said_and_kept_for_it(file: StateFile, number: int) -> None:
+    octets = written().replace(b'"version": 1', b'"version": %d' % number)
+    file.path.parent.mkdir()
+    file.path.write_bytes(octets)
+    assert file.read() == (
+        {},
+        f"{file.path} was of another version of obisgate: "
+        f"set aside as house.json.version{number}; nothing is remembered",
+    )
+    assert file.path.with_name(f"house.json.version{number}").read_bytes() == octets
     file.write({"house": HOUSE})
     assert file.read() == ({"house": HOUSE}, None)
 

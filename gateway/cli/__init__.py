@@ -4,10 +4,16 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from gateway.cli import streams
 
+# In the order of their help; each is a module here.
+COMMANDS = (
+    "init", "run", "reload", "health", "check", "doctor", "decode", "explain", "maps", "read",
+    "record", "anonymise", "simulate", "tls", "service",
+)  # fmt: skip
 FOUND_WRONG = 1
 USED_WRONGLY = 2
 INTERRUPTED = 130
@@ -38,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C while the libraries load ends as quietly as later.
     from gateway import __version__
-    from gateway.cli import check, decode, explain, maps, read, record, run, simulate, tls
     from gateway.located import ConfigError, hide_keys
 
     class Parser(argparse.ArgumentParser):
@@ -54,8 +59,9 @@ def _run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"obisgate {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, check, decode, explain, maps, read, record, simulate, tls):
-        command.add_to(commands)
+    # A gateway that runs for years need not carry what only other commands use.
+    for name in arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS:
+        import_module(f"gateway.cli.{name}").add_to(commands)
     options = parser.parse_args(arguments)
     try:
         return int(options.command(options))

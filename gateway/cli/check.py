@@ -3,12 +3,14 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from gateway import map_library
 from gateway.cli.command import Commands, add_command
 from gateway.config import Config, ListenerConfig, Transport
 from gateway.located import ConfigError
+from gateway.recording import Began
 
 # How a listener's transport is called in the maps.
 TRANSPORTS = {
@@ -44,6 +46,13 @@ def check(options: argparse.Namespace) -> int:
         for name, meter in config.meters.items()
         if (trouble := meter.source.trouble())
     ]
+    now = datetime.now().astimezone()
+    problems += [
+        f"meter {name}: {trouble}"
+        for name, meter in config.meters.items()
+        if meter.record
+        if (trouble := meter.record.recording(Began(now, meter.source.describe())).trouble())
+    ]
     for name in map_library.find(config.maps_folder):
         try:
             map_library.load(name, config.maps_folder)
@@ -53,8 +62,10 @@ def check(options: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     if problems:
         return 1
-    meters, listeners = len(config.meters), len(config.listeners)
-    print(f"{config.file}: good; meters: {meters}, listeners: {listeners}")
+    meters = len(config.meters) + len(config.virtual_meters)
+    print(f"{config.file}: good; meters: {meters}, listeners: {len(config.listeners)}")
+    for name, virtual in config.virtual_meters.items():
+        print(f"meter {name}: {virtual.describe()}")
     for listener in config.listeners:
         for hint in _hints(listener):
             print(hint)

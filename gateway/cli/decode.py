@@ -77,6 +77,7 @@ def _decoder(options: argparse.Namespace) -> Decoder:
     """Return a decoder with the keys that the options name, or those of a meter of the config."""
     if options.meter is not None:
         config = Config.read(options.config)
+        config.refuse_virtual(options.meter)
         if options.meter not in config.meters:
             known = nearest(options.meter, config.meters)
             raise ConfigError(f"{options.config} has no meter {options.meter!r}{known}")

@@ -10,17 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.cli.command import Commands, add_command, add_key_options, keys
+from gateway.cli.command import (
+    Commands,
+    add_command,
+    add_key_options,
+    keys,
+)
 from gateway.cli.explained import as_html, as_json, as_markdown, as_text
 from gateway.cli.telegram_input import octets_of, read_input
-from gateway.config import SIMULATOR_KEY, Config, MeterConfig
+from gateway.cli.told import chosen_meter, system_language
+from gateway.config import SIMULATOR_KEY, Config
 from gateway.duration import parse_duration
 from gateway.health import Health
-from gateway.located import ConfigError, nearest
+from gateway.languages import LANGUAGES
+from gateway.located import ConfigError
 from gateway.sources import Source, SourceAddress, SourceError, open_source
 from gateway.telegram import Key
 from gateway.telegram.anatomy import Anatomy, Finder, Kind, bare_messages, explain, redact
-from gateway.telegram.anatomy.texts import LANGUAGES
 from gateway.telegram.layouts import LAYOUTS, Layout
 
 CHUNK_BYTES = 65536
@@ -54,7 +60,7 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument(
-        "--language", choices=LANGUAGES, default=_language(), help="else that of the system"
+        "--language", choices=LANGUAGES, default=system_language(), help="else that of the system"
     )
     parser.add_argument(
         "--redact",
@@ -109,13 +115,6 @@ def run(options: argparse.Namespace) -> int:
     return 1 if is_refused or not is_good else 0
 
 
-def _language() -> str:
-    """Return the language of the system, English if it is none of ours."""
-    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    language = next(filter(None, names), "")[:2]
-    return language if language in LANGUAGES else LANGUAGES[0]
-
-
 def _chosen(octets: bytes, *, is_all: bool) -> bytes:
     """Return the first whole telegram of a recording, and say what was left out."""
     if is_all:
@@ -146,7 +145,7 @@ def _told(options: argparse.Namespace) -> _Told:
         return _Told(None, key, auth_key)
     if not options.source:
         config = Config.read(options.config or Path(DEFAULT_CONFIG))
-        meter = _meter(config, options.meter)
+        meter = chosen_meter(config, options.meter)
         return _Told(
             meter.source,
             key if options.key_file and key else meter.key,
@@ -165,20 +164,6 @@ def _told(options: argparse.Namespace) -> _Told:
         return _Told(open_source(address, key or SIMULATOR_KEY, auth_key), key, auth_key)
     except ValueError as problem:
         raise ConfigError(f"--source: {problem}") from None
-
-
-def _meter(config: Config, name: str | None) -> MeterConfig:
-    """Return the meter of that name; without a name the only one."""
-    for warning in config.warnings:
-        print(f"obisgate: {warning}", file=sys.stderr)
-    meters = config.meters
-    if name is None and len(meters) == 1:
-        return next(iter(meters.values()))
-    if name is None:
-        raise ConfigError(f"--meter NAME is missing; there are {', '.join(meters)}")
-    if name not in meters:
-        raise ConfigError(f"unknown meter {name!r}{nearest(name, meters)}")
-    return meters[name]
 
 
 def _next_telegram(source: Source, timeout_s: float) -> tuple[bytes, bool]:

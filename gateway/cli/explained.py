@@ -8,9 +8,9 @@ from importlib.resources import files
 from string import Template
 from types import MappingProxyType
 
+from gateway.languages import Text
 from gateway.telegram.anatomy import Anatomy, Field, Kind, texts
 from gateway.telegram.anatomy.field import Ranges
-from gateway.telegram.anatomy.names import Text
 from gateway.telegram.fault import Layer
 
 HEX_COLUMNS = 19

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import itertools
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from gateway.duration import parse_duration
 from gateway.health import Health
 from gateway.limits import parse_size
 from gateway.located import ConfigError
-from gateway.recording import Began, Chunk, FullError, RecordingError, RecordingFile
+from gateway.recording import Began, Chunk, FullError, RecordingError, RecordingFile, lines
 from gateway.recording.file import (
     DEFAULT_MAX_BYTES,
     MAX_BATCH_BYTES,
@@ -23,15 +24,14 @@ from gateway.recording.file import (
     MIN_MAX_BYTES,
     shown_size,
 )
-from gateway.recording.lines import write
 from gateway.sources import Source, SourceAddress, keep_running, open_source
 from gateway.telegram import Fault
 from gateway.telegram.frames import FrameReader
 from gateway.telegram.segments import Assembler
 
 SHOW_EVERY_S = 1.0  # to somebody who watches
-SAY_EVERY_S = 60.0  # into a log
-GATHER_S = 5.0  # as seldom the disk is written to
+SAY_EVERY = 60  # times as seldom into a log
+GATHER_S = 2.0  # as seldom the file is written to
 
 
 def add_to(commands: Commands) -> None:
@@ -95,8 +95,9 @@ class _Recording:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._over.set)
         reading = asyncio.create_task(keep_running(source, self._take, self._say))
-        reading.add_done_callback(lambda _: self._over.set())
         showing = asyncio.create_task(self._show())
+        for task in (reading, showing):
+            task.add_done_callback(lambda _: self._over.set())
         try:
             async with asyncio.timeout(seconds):
                 await self._over.wait()
@@ -125,17 +126,16 @@ class _Recording:
         now = time.monotonic()
         if self._problem:
             return
-        line = write(Chunk(round(1000 * (now - self._began)), chunk, tuple(damaged)))
+        line = lines.write(Chunk(round(1000 * (now - self._began)), chunk, tuple(damaged)))
         if self._waiting and self._waiting_bytes + len(line) > MAX_BATCH_BYTES:
             self.write()
+            if self._problem:
+                self._over.set()
+                return
         self._waiting.append(line)
         self._waiting_bytes += len(line)
         self._heard.take(chunk, damaged, now)
         self.size += len(chunk)
-        if now - self._written > GATHER_S:
-            self.write()
-        if self._problem:
-            self._over.set()
 
     def _say(self, text: str) -> None:
         self._clear()
@@ -146,15 +146,19 @@ class _Recording:
             print("\r\x1b[K", end="", file=sys.stderr)
 
     async def _show(self) -> None:
-        """Show how far it is, again and again."""
+        """Show how far it is, again and again; bring what waits into the file."""
         is_watched = sys.stderr.isatty()
+        ticks = itertools.count(1)
         while True:
-            await asyncio.sleep(SHOW_EVERY_S if is_watched else SAY_EVERY_S)
-            self._clear()
-            end = "" if is_watched else "\n"
-            print(f"obisgate: {self._so_far()}", end=end, file=sys.stderr, flush=True)
-            if time.monotonic() - self._written > GATHER_S and self._waiting:
+            await asyncio.sleep(SHOW_EVERY_S)
+            if self._waiting and time.monotonic() - self._written > GATHER_S:
                 self.write()
+            if self._problem:
+                self._over.set()
+            if is_watched or next(ticks) % SAY_EVERY == 0:
+                self._clear()
+                end = "" if is_watched else "\n"
+                print(f"obisgate: {self._so_far()}", end=end, file=sys.stderr, flush=True)
 
     def _so_far(self) -> str:
         lasted_s = round(time.monotonic() - self._began)
@@ -166,7 +170,9 @@ class _Recording:
             self.write(is_last=True)
         if self._problem:
             self._say(f"{self._problem}; --max-size allows more, --rotate goes on in a new one")
-        self._say(f"recorded: {self._so_far()}")
+        # Of a full file the last pieces that were heard are missing.
+        word = "heard" if self._problem else "recorded"
+        self._say(f"{word}: {self._so_far()}" if self.size else "nothing was heard")
         if trouble := self._heard.trouble(time.monotonic()):
             self._say(trouble)
 

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -17,12 +18,17 @@ from gateway.cli.command import Commands, add_command, telegram_json
 from gateway.cli.streams import Output
 from gateway.config import Config, ListenerConfig, Transport, UnitConfig
 from gateway.endpoint import LOOPBACK, show_endpoint
+from gateway.listening import Bound
+from gateway.located import ConfigError
 from gateway.meter import Meter
 from gateway.registers import Register, RegisterMap, Table
-from gateway.service import Bound, Service
+from gateway.service import Service
+from gateway.systemd.notify import Supervisor, keep_told
 from gateway.telegram import Telegram
 
 log = logging.getLogger("gateway")
+
+TERMINAL = 0  # the descriptor of standard input
 
 # How mbpoll and FieldTalk's modpoll name a type, and what makes them take its high word first.
 PROTOCOLS = {
@@ -60,29 +66,57 @@ def add_to(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM; 0 after an orderly stop."""
+    """Serve until SIGINT or SIGTERM; 0 after an orderly stop. SIGHUP applies a changed config."""
     config = Config.read(options.config)
-    stop = _StopSignal()
+    signals = _Signals()
     show = _Json() if options.log_format == "json" else _Text()
     logging.basicConfig(level=logging.INFO, handlers=[show.handler()])
     # Its own messages are about a datastore that nobody reads.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(config, show, stop))
+            runner.run(_serve(config, show, signals))
     finally:
         show.close()
     return 0
 
 
-async def _serve(config: Config, show: "_Text | _Json", stop: "_StopSignal") -> None:
+async def _serve(config: Config, show: "_Text | _Json", signals: "_Signals") -> None:
     service = Service(config, show.telegram)
     bound = await service.listen()
     show.start(config, bound)
     for warning in config.warnings:
         log.warning("%s", warning)
-    await service.run(stop.event())
+    signals.begin()
+    supervisor = Supervisor.named_in(os.environ)
+    reloading = asyncio.create_task(_reload_when_asked(service, signals.reload, supervisor))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            if supervisor:
+                tasks.create_task(keep_told(supervisor, service, signals.stop))
+            await service.run(signals.stop)
+    finally:
+        reloading.cancel()
     show.stop()
+
+
+async def _reload_when_asked(
+    service: Service, asked: asyncio.Event, supervisor: Supervisor | None
+) -> None:
+    """Apply a changed config at each SIGHUP; the service logs what comes of it."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        if supervisor:
+            supervisor.tell_reloading()
+        try:
+            await service.reload()
+        except ConfigError:
+            pass  # is said, and the old one stays
+        except Exception:
+            log.exception("the config could not be reloaded; please report this")
+        if supervisor:
+            supervisor.tell("READY=1")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -95,39 +129,42 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-class _StopSignal:
-    """SIGINT and SIGTERM ask for a stop, from before the first listener to the command's end.
+class _Signals:
+    """SIGINT and SIGTERM ask for a stop, SIGHUP for the config to be read anew.
 
-    asyncio's own handlers end with its loop: a second Ctrl-C would interrupt the end of the first.
+    They are heard from before the first listener to the command's end. asyncio's own handlers end
+    with its loop: a second Ctrl-C would interrupt the end of the first.
     """
 
     def __init__(self) -> None:
-        self._is_set = False
-        self._tell: Callable[[], object] | None = None
+        self.stop = asyncio.Event()
+        self.reload = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sockets: Sequence[socket.socket] = ()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        self._has_terminal = os.isatty(TERMINAL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._heard)
 
-    def event(self) -> asyncio.Event:
-        """Return an event of the running loop that is set by the signals."""
-        event, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._tell = lambda: loop.is_closed() or loop.call_soon_threadsafe(event.set)
+    def begin(self) -> None:
+        """Wake the running loop up from now on."""
+        self._loop = asyncio.get_running_loop()
         # A signal just before the loop begins to wait is heard by Python only when it wakes up:
         # a byte from the C handler wakes it.
         woken, waker = socket.socketpair()
         woken.setblocking(False)
         waker.setblocking(False)
-        loop.add_reader(woken, woken.recv, 4096)
+        self._loop.add_reader(woken, woken.recv, 4096)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         self._sockets = woken, waker
-        if self._is_set:
-            event.set()
-        return event
 
-    def _heard(self, *_: object) -> None:
-        self._is_set = True
-        if self._tell:
-            self._tell()
+    def _heard(self, number: int, *_: object) -> None:
+        # A terminal that was closed sends SIGHUP, too.
+        is_reload = number == signal.SIGHUP and not (self._has_terminal and not os.isatty(TERMINAL))
+        event = self.reload if is_reload else self.stop
+        if self._loop is None:
+            event.set()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(event.set)
 
 
 class _OutputHandler(logging.Handler):
@@ -160,6 +197,8 @@ class _Text:
         lines = [f"obisgate {__version__}, {config.file}"]
         for name, meter in config.meters.items():
             lines.append(f"meter {name}: {meter.source.describe()}; waiting for its first telegram")
+        for name, virtual in config.virtual_meters.items():
+            lines.append(f"meter {name}: {virtual.describe()}")
         for each in bound:
             lines += _listener_lines(each)
         self._output.say("\n".join([*lines, "Ctrl-C stops."]))
@@ -190,6 +229,8 @@ class _Json:
         _event("start", version=__version__, config=config.file)
         for name, meter in config.meters.items():
             _event("meter", meter=name, source=meter.source.describe())
+        for name, virtual in config.virtual_meters.items():
+            _event("meter", meter=name, **{virtual.how: virtual.parts})
         for each in bound:
             _event(
                 "listener",

@@ -45,6 +45,10 @@ class Access:
         self._allow = allow
         self._inside: Counter[str] = Counter()
 
+    def change(self, allow: Sequence[Network], limits: Limits) -> None:
+        """Judge by these from now on. Who is inside already counts, and stays."""
+        self._allow, self.limits = allow, limits
+
     def admits(self, host: str) -> bool:
         """Tell whether a client at `host` may pass; say so once if it may not."""
         # A client of a dual-stack socket shows its IPv4 address as ::ffff:a.b.c.d.
@@ -54,6 +58,11 @@ class Access:
             return True
         self.say(Kind.REFUSED, host, f"{address} may not connect: 'allow' does not name it")
         return False
+
+    @property
+    def inside(self) -> int:
+        """How many connections were let in and not yet counted out."""
+        return self._inside.total()
 
     def enter(self, host: str) -> bool:
         """Let a client in and count it, or tell that it may not come."""

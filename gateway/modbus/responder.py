@@ -55,6 +55,10 @@ class Responder:
     """Answers one listener's requests: units by id, or one for every id. Reads only."""
 
     def __init__(self, units: Mapping[int, Unit], any_unit: Unit | None = None) -> None:
+        self.serve(units, any_unit)
+
+    def serve(self, units: Mapping[int, Unit], any_unit: Unit | None) -> None:
+        """Answer for these units from the next request on, on connections that are open too."""
         self._units = units
         self._any_unit = any_unit
 

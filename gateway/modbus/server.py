@@ -64,6 +64,8 @@ class Listener(ModbusTcpServer):
         super().__init__(_NO_DATASTORE, address=(host, port))
         self.responder = responder
         self.connections: set[Connection] = set()
+        self.address: tuple[str, int] | None = None  # in use while it listens
+        self.own: set[tuple[str, int]] = set()  # where questions of ours come from: `knock`
         self.buffer = memoryview(bytearray(self.read_bytes))
         self.access = Access(allow, limits)
         self.limits = self.access.limits
@@ -72,8 +74,6 @@ class Listener(ModbusTcpServer):
         self._doors: list[Door] = []
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
-        shortest_s = min(self.limits.idle_s, self.limits.request_s)
-        self._look_every_s = min(LOOK_EVERY_S, shortest_s / 4)
 
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
@@ -84,20 +84,41 @@ class Listener(ModbusTcpServer):
         if absent:
             self._retry_later(absent, set())
         host, port = self._doors[0].getsockname()[:2]
+        self.address = host, port
         return host, port
 
-    def stop(self) -> None:
-        """Close the endpoint and all its connections."""
-        self.close()
+    def change(self, allow: Sequence[Network], limits: Limits) -> None:
+        """Let other rules hold, for connections that are open too.
+
+        Those whose address may not connect any more are closed; how many there may be counts for
+        new ones only.
+        """
+        self.access.change(allow, limits)
+        self.limits = limits
+        for connection in list(self.connections):
+            if connection.is_own or self.access.admits(connection.address):
+                connection.limit_unread()
+            else:
+                connection.close()
+
+    def pause(self) -> None:
+        """Leave the address, with the connections open; `start` takes it again."""
+        self.address = None
         for door in self._doors:
             door.close()
         self._doors.clear()
+        if self._retry:
+            self._retry.cancel()
+            self._retry = None
+
+    def stop(self) -> None:
+        """Close the endpoint and all its connections."""
+        self.pause()
         for connection in list(self.connections):
             connection.close()
-        for timer in (self._timer, self._retry):
-            if timer:
-                timer.cancel()
-        self._timer = self._retry = None
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         self.access.complaints.finish(time.monotonic())
 
     def handle_new_connection(self) -> "Connection":  # type: ignore[override]
@@ -112,7 +133,8 @@ class Listener(ModbusTcpServer):
         """Look after the clients from now on: one timer for all, and none while nobody is here."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._look_every_s, self._look)
+            shortest_s = min(self.limits.idle_s, self.limits.request_s)
+            self._timer = loop.call_later(min(LOOK_EVERY_S, shortest_s / 4), self._look)
 
     def _look(self) -> None:
         """See whose time is up."""
@@ -191,6 +213,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._conversation: Conversation | RtuConversation
         self._client: Client | None = None
+        self.is_own = False
         self._since = 0.0
         self._replied = 0  # bytes
         self._fetched = 0  # of them, at the last look
@@ -202,19 +225,29 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         listener = self._listener
         peer = transport.get_extra_info("peername")  # None: the client is gone already
-        if peer is None or listener.is_closing or not listener.access.enter(peer[0]):
+        self.is_own = peer is not None and peer[:2] in listener.own
+        is_late = listener.address is None  # it came just before the listener closed
+        if peer is None or is_late or not (self.is_own or listener.access.enter(peer[0])):
             self._transport.abort()
             listener.look_later()
             return
         self._since = time.monotonic()
-        self._client = listener.clients.of(peer[0], self._since)
+        if self.is_own:
+            # Counted to nobody, and not complained about.
+            self._client = Client(peer[0], listener.responder, lambda *_: None, self._since)
+        else:
+            self._client = listener.clients.of(peer[0], self._since)
         self._client.connected(self._since)
         self._conversation = listener.converse(self._client)
-        # What one read may make is kept free, so that no client goes beyond its limit.
-        high = max(0, listener.limits.unread_bytes - REPLIES_TO_ONE_READ)
-        self._transport.set_write_buffer_limits(high=high)
+        self.limit_unread()
         listener.connections.add(self)
         listener.look_later()
+
+    def limit_unread(self) -> None:
+        """Bound the replies that wait for the client."""
+        # What one read may make is kept free, so that no client goes beyond its limit.
+        high = max(0, self._listener.limits.unread_bytes - REPLIES_TO_ONE_READ)
+        self._transport.set_write_buffer_limits(high=high)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Return where the next bytes go."""
@@ -259,7 +292,8 @@ class Connection(asyncio.BufferedProtocol):
         """Forget the client."""
         if self._client:
             self._client.gone(self._since)
-            self._listener.access.leave(self._client.address)
+            if not self.is_own:
+                self._listener.access.leave(self._client.address)
             self._client = None
         self._listener.connections.discard(self)
 
@@ -346,6 +380,11 @@ class SerialListener(ModbusSerialServer):
         self._keeper: asyncio.Task[None] | None = None
         self._causes: set[str] = set()  # why it was not open, said since bytes last came
         self._is_open_said = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether nobody cares for the line any more, though nobody stopped it."""
+        return self._keeper is not None and self._keeper.done()
 
     async def start(self) -> str:
         """Open the line; return its device. One that cannot be opened now is tried again."""

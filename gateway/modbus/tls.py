@@ -26,7 +26,7 @@ from gateway.located import ConfigError
 from gateway.modbus.access import Kind, Network
 from gateway.modbus.responder import Responder
 from gateway.modbus.server import Connection, Listener
-from gateway.tls_files import TlsFiles
+from gateway.tls_files import Credentials, TlsFiles
 
 log = logging.getLogger(__name__)
 
@@ -102,11 +102,20 @@ class TlsListener(Listener):
         self._watch_files_later()
         return host, port
 
-    def stop(self) -> None:
-        """Close the endpoint and all its connections."""
+    def trust(self, files: TlsFiles, loaded: Credentials, roles: Collection[str]) -> None:
+        """Shake hands by other files, of which `loaded` was read, and let other roles read.
+
+        If that changes who may read, all clients must come again.
+        """
+        is_same = self.roles == frozenset(roles)
+        self._files, self.roles = files, frozenset(roles)
+        self._use(loaded, is_same=is_same)
+
+    def pause(self) -> None:
+        """Leave the address, with the connections open; `start` takes it again."""
         if self._watch:
             self._watch.cancel()
-        super().stop()
+        super().pause()
 
     def handle_new_connection(self) -> "TlsConnection":  # type: ignore[override]
         """Give pymodbus' listening socket our own connections, inside of TLS."""
@@ -143,9 +152,12 @@ class TlsListener(Listener):
         except ConfigError as problem:
             log.warning("%s: %s; the old files stay in use", self._where, problem)
             return
-        is_same = loaded.authorities == self._credentials.authorities
-        self._credentials = loaded
         log.warning("%s: certificates loaded, valid until %s", self._where, loaded.expires.date())
+        self._use(loaded)
+
+    def _use(self, loaded: Credentials, *, is_same: bool = True) -> None:
+        is_same = is_same and loaded.authorities == self._credentials.authorities
+        self._credentials = loaded
         if not is_same:
             # Who was let in by the old ones may not be wanted any more.
             for connection in list(self.connections):
@@ -223,7 +235,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the connection inside; count a client that left before it was let in."""
         self._stop_timer()
-        if self._state is State.SHAKING_HANDS:
+        if self._state is State.SHAKING_HANDS and not self._connection.is_own:
             self._listener.refused(self._host, "hangs up before the handshake is done")
         self._state = State.CLOSED
         self._connection.connection_lost(exc)

@@ -24,7 +24,9 @@ class UdpListener(asyncio.DatagramProtocol):
     def __init__(
         self, host: str, port: int, responder: Responder, allow: Sequence[Network] = ()
     ) -> None:
-        self._address = host, port
+        self._at = host, port
+        self.address: tuple[str, int] | None = None  # in use while it listens
+        self.own: set[tuple[str, int]] = set()  # where questions of ours come from: `knock`
         self._responder = responder
         self.access = Access(allow)
         self.clients = Clients(responder, partial(self.access.say, Kind.UNSERVED))
@@ -35,18 +37,29 @@ class UdpListener(asyncio.DatagramProtocol):
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)
+        found = await loop.getaddrinfo(*self._at, type=socket.SOCK_DGRAM)
         # Bound here: uvloop (0.23) does not tell why it cannot.
         endpoint = _bound([(info[0], info[4]) for info in found])
         transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=endpoint)
         self._transport = transport
         host, port = transport.get_extra_info("sockname")[:2]
+        self.address = host, port
         return host, port
+
+    def change(self, allow: Sequence[Network]) -> None:
+        """Answer other networks from now on."""
+        self.access.change(allow, self.access.limits)
+
+    def pause(self) -> None:
+        """Leave the address; `start` takes it again."""
+        self.address = None
+        if self._transport:
+            self._transport.abort()
+            self._transport = None
 
     def stop(self) -> None:
         """Close the endpoint."""
-        if self._transport:
-            self._transport.abort()
+        self.pause()
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -61,7 +74,8 @@ class UdpListener(asyncio.DatagramProtocol):
         host = addr[0]
         if self._transport is None or self._is_full:
             return
-        if not self.access.admits(host):
+        is_own = addr[:2] in self.own
+        if not is_own and not self.access.admits(host):
             self._look_later()
             return
         if not is_request(data):
@@ -73,6 +87,8 @@ class UdpListener(asyncio.DatagramProtocol):
         reply = answer(self._responder, data, now)
         if reply is not None:
             self._transport.sendto(reply, addr)
+        if is_own:
+            return
         asked, replied = data[MBAP.size :], reply and reply[MBAP.size :]
         self.clients.of(host, now).count(data[LENGTH_ENDS_AT], asked, replied, now)
 

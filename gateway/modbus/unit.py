@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from gateway.registers import ExceptionCode, Identity, Image, RegisterMap, Stale, Table
-from gateway.snapshot import Adjustment, Diagnostics, Freshness, Snapshot
+from gateway.snapshot import Adjustment, Age, Diagnostics, Snapshot
 from gateway.snapshot.diagnostics import FRESHNESS, freshness_numbers
 
 MAX_REPLIES = 64  # that are kept of an image: no client asks for so many ranges in turn
@@ -17,7 +17,7 @@ class Served(Protocol):
         """The last good one; None before the first."""
 
     @property
-    def freshness(self) -> Freshness:
+    def freshness(self) -> Age:
         """How old it is."""
 
     @property

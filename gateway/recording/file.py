@@ -39,6 +39,21 @@ class RecordingFile:
         self._rotate = rotate
         self._has_begun = False
 
+    def trouble(self) -> str | None:
+        """Return why it could not be written now, as far as that shows without writing."""
+        try:
+            with self.path.open("r+b") as file:
+                self._opening(file.fileno(), os.fstat(file.fileno()).st_size)
+        except FileNotFoundError:
+            folder = self.path.parent
+            if not folder.is_dir():
+                return f"{self.path} cannot be written: {folder} is no folder"
+            if not os.access(folder, os.W_OK):
+                return f"{self.path} cannot be written: {folder} may not be written"
+        except (OSError, ValueError) as problem:
+            return self._refusal(problem)
+        return None
+
     def append(self, batch: Sequence[bytes], *, is_last: bool = False) -> None:
         """Append lines, together at most MAX_BATCH_BYTES or one line; or none of them, and raise.
 
@@ -49,8 +64,10 @@ class RecordingFile:
                 self._make_room()
                 self._append(b"".join(batch), is_last=is_last)
         except (OSError, ValueError) as problem:
-            why = getattr(problem, "strerror", None) or problem
-            raise RecordingError(f"{self.path} cannot be written: {why}") from None
+            raise RecordingError(self._refusal(problem)) from None
+
+    def _refusal(self, problem: Exception) -> str:
+        return f"{self.path} cannot be written: {getattr(problem, 'strerror', None) or problem}"
 
     def _append(self, block: bytes, *, is_last: bool) -> bool:
         """Append a block; False if there is no room for it."""

@@ -95,9 +95,7 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
         raise ValueError("this is no recording of obisgate")
     version = first.removeprefix(MARK).strip()
     if version != str(VERSION).encode():
-        raise ValueError(
-            f"the recording has another form than {VERSION}, it is of a newer obisgate"
-        )
+        raise ValueError("the recording was written by a newer obisgate")
     for number, line in numbered:
         line = line.rstrip(b"\r\n")
         if not line or line.startswith(b"#"):

@@ -33,6 +33,11 @@ class Recorder:
         self._is_full = False
         self._thread: threading.Thread | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Return how many chunks are not written yet."""
+        return self._waiting.qsize()
+
     def take(self, chunk: bytes, damaged: Sequence[int], now: float) -> None:
         """Take bytes that came at `now` (seconds, monotonic)."""
         if self._is_full:
@@ -42,7 +47,7 @@ class Recorder:
             self._waiting.put_nowait(lines.write(Chunk(at_ms, chunk, tuple(damaged))))
         except queue.Full:
             self._dropped += 1
-        if self._waiting.qsize() > MAX_WAITING // 2:
+        if self.waiting > MAX_WAITING // 2:
             self._wanted.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)

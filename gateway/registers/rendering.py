@@ -23,6 +23,8 @@ Texts = Mapping[str, str]
 
 # A meter that sends either of these has phases.
 FIRST_PHASE = frozenset(("voltage_l1", "current_l1"))
+OTHER_PHASES = ("l2", "l3")
+PHASES = FIRST_PHASE.union(*((f"voltage_{p}", f"current_{p}") for p in OTHER_PHASES))
 MOST_EXACT = 2**53  # floats hold every whole number up to here
 MOST_EXPONENT = 22  # and every power of ten up to 10^22
 
@@ -268,7 +270,7 @@ class Rendering:
         self._needs = frozenset[str]().union(*(each.register.needs for each in live))
         self._unconnected = [each for each in live if each.register.unconnected is not None]
         if self._unconnected:
-            self._needs |= FIRST_PHASE
+            self._needs |= PHASES
         # Which quantities a meter sends hardly ever changes.
         self._plan = self._plan_without(frozenset())
 
@@ -290,12 +292,21 @@ class Rendering:
         return _Plan(self._blank(missing), self._live, missing)
 
     def _blank(self, missing: frozenset[str]) -> bytes:
-        """Return the template; where the meter has its first phase alone, the others stand idle."""
+        """Return the template; where the meter has its first phase alone, the others stand idle.
+
+        Not so a phase under voltage whose current is not known.
+        """
         if missing >= FIRST_PHASE:
             return self._template
+        unknown = {
+            phase
+            for phase in OTHER_PHASES
+            if f"current_{phase}" in missing and f"voltage_{phase}" not in missing
+        }
         octets = bytearray(self._template)
         for live in self._unconnected:
-            octets[live.start : live.end] = live.register.unconnected or b""
+            if unknown.isdisjoint(name[-2:] for name in live.register.needs):
+                octets[live.start : live.end] = live.register.unconnected or b""
         return bytes(octets)
 
     def one_by_one(self, numbers: Keyed, texts: Texts) -> bytes:

@@ -2,7 +2,7 @@
 
 from gateway.snapshot.adjust import Adjustment
 from gateway.snapshot.diagnostics import Diagnostics
-from gateway.snapshot.freshness import Freshness
+from gateway.snapshot.freshness import Age, Freshness, OldestOf
 from gateway.snapshot.judge import Judge, Verdict
 from gateway.snapshot.quantities import QUANTITIES, Origin, Quantity
 from gateway.snapshot.snapshot import Snapshot, Value
@@ -10,9 +10,11 @@ from gateway.snapshot.snapshot import Snapshot, Value
 __all__ = [
     "QUANTITIES",
     "Adjustment",
+    "Age",
     "Diagnostics",
     "Freshness",
     "Judge",
+    "OldestOf",
     "Origin",
     "Quantity",
     "Snapshot",

@@ -11,7 +11,7 @@ from math import ceil, floor, inf, ulp
 from typing import NamedTuple
 
 from gateway.snapshot import plausibility
-from gateway.snapshot.snapshot import places_of
+from gateway.snapshot.snapshot import KEPT_LISTINGS, places_of
 from gateway.telegram import Telegram
 from gateway.telegram.listing import MAX_NUMBER, Entry, Listing
 
@@ -91,7 +91,7 @@ def _clocks_go_on(now: Telegram, before: Telegram) -> bool:
     return _AT_ONCE <= clock - earlier < _CLOCK_SLACK
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=KEPT_LISTINGS)
 def _bearings(listing: Listing, connection_a: float) -> _Bearings | None:
     """Return what is checked of a listing; None if it has no power in both directions."""
     places = places_of(listing)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from gateway.snapshot.freshness import Freshness, State
+from gateway.snapshot.freshness import Age, State
 from gateway.snapshot.quantities import AGE, FAULTS
 from gateway.telegram import Fault, Layer, Telegram
 
@@ -17,7 +17,7 @@ FRESHNESS = frozenset({AGE.name, "meter_state", "telegram_pause"})
 
 
 def freshness_numbers(
-    freshness: Freshness, now: float, hold_s: float | None = None
+    freshness: Age, now: float, hold_s: float | None = None
 ) -> dict[str, int | float]:
     """Return the quantities of `FRESHNESS` at `now`; what there is not yet is absent."""
     numbers: dict[str, int | float] = {"meter_state": STATE_CODES[freshness.state(now, hold_s)]}

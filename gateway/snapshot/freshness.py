@@ -7,6 +7,7 @@ Nothing but a good telegram counts: bytes that make none leave a meter as stale 
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -24,8 +25,42 @@ class State(StrEnum):
     STALE = "stale"  # none for longer than the hold time
 
 
+class Age:
+    """How old values are that may be served for `hold_s`; its kinds know since when."""
+
+    __slots__ = ()
+    hold_s: float
+
+    @property
+    def received(self) -> float | None:
+        """When the last byte of the last good telegram came; None before the first."""
+        raise NotImplementedError
+
+    @property
+    def pause_s(self) -> float | None:
+        """The usual pause between two good telegrams in seconds; None before the second."""
+        raise NotImplementedError
+
+    def age_s(self, now: float) -> float | None:
+        """Return the seconds since the last good telegram; None before the first."""
+        received = self.received
+        return None if received is None else max(0.0, now - received)
+
+    def state(self, now: float, hold_s: float | None = None) -> State:
+        """Return what may be said at `now`; with a `hold_s` of its own for one who asks so."""
+        age_s = self.age_s(now)
+        if age_s is None:
+            return State.WAITING
+        if age_s > (self.hold_s if hold_s is None else hold_s):
+            return State.STALE
+        pause_s = self.pause_s
+        if pause_s is not None and age_s > OVERDUE_PAUSES * max(pause_s, SHORTEST_PAUSE_S):
+            return State.HOLDING
+        return State.LIVE
+
+
 @dataclass(slots=True)
-class Freshness:
+class Freshness(Age):
     """Ages from the last byte of the last good telegram. `hold_s`: how long it may be served."""
 
     hold_s: float
@@ -43,18 +78,33 @@ class Freshness:
         """The usual pause between two good telegrams in seconds; None before the second."""
         return sorted(self._pauses)[len(self._pauses) // 2] if self._pauses else None
 
-    def age_s(self, now: float) -> float | None:
-        """Return the seconds since the last good telegram; None before the first."""
-        return None if self.received is None else max(0.0, now - self.received)
 
-    def state(self, now: float, hold_s: float | None = None) -> State:
-        """Return what may be said at `now`; with a `hold_s` of its own for one who asks so."""
-        age_s = self.age_s(now)
-        if age_s is None:
-            return State.WAITING
-        if age_s > (self.hold_s if hold_s is None else hold_s):
-            return State.STALE
-        pause_s = self.pause_s
-        if pause_s is not None and age_s > OVERDUE_PAUSES * max(pause_s, SHORTEST_PAUSE_S):
-            return State.HOLDING
-        return State.LIVE
+@dataclass(frozen=True, slots=True)
+class OldestOf(Age):
+    """The age of what is made of several meters' values: that of the oldest of them.
+
+    It waits while one of them waits. With a `hold_s` no longer than any of theirs it is stale
+    whenever one of them is.
+    """
+
+    hold_s: float
+    parts: Sequence[Age]
+
+    @property
+    def received(self) -> float | None:
+        """When the oldest telegram came; None while one of the meters has none."""
+        oldest = None
+        for part in self.parts:
+            received = part.received
+            if received is None:
+                return None
+            if oldest is None or received < oldest:
+                oldest = received
+        return oldest
+
+    @property
+    def pause_s(self) -> float | None:
+        """The usual pause of the slowest meter in seconds; None before each had two telegrams."""
+        pauses = [part.pause_s for part in self.parts]
+        known = [pause_s for pause_s in pauses if pause_s is not None]
+        return max(known) if len(known) == len(pauses) else None

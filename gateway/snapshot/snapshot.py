@@ -17,6 +17,8 @@ NOMINAL_FREQUENCY_HZ = 50.0
 METER_SERIAL = "meter_serial"
 METER_NUMBER_TEXT, TITLE_TEXT = "meter_number", "title_number"
 SERIAL_DIGITS = 9  # as many as 32 bits always hold
+# Each meter has a listing of its own; with fewer places than meters, all would be made ever anew.
+KEPT_LISTINGS = 2**14
 
 _TEXTS = tuple(TEXTS.items())
 _NAMES = {q.obis: q.name for q in QUANTITIES.values() if q.obis}
@@ -117,7 +119,7 @@ def serial_of(texts: Mapping[str, str]) -> str | None:
     return texts.get(METER_NUMBER_TEXT) or texts.get(TITLE_TEXT)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=KEPT_LISTINGS)
 def _title_number(title: bytes) -> str:
     """Return a system title as letters and digits: the maker's three, the rest as a number."""
     return title[:3].decode("ascii", "replace") + str(int.from_bytes(title[3:], "big"))
@@ -149,7 +151,7 @@ def places_of(listing: Listing) -> dict[str, int]:
     return found
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=KEPT_LISTINGS)
 def _named(listing: Listing) -> tuple[list[_Place], list[_ScaledPlace], list[_ScaledPlace]]:
     """Return which quantity stands where in a listing: as sent, to be divided, to be multiplied."""
     places = places_of(listing)

@@ -29,7 +29,7 @@ KINDS: Mapping[str, str] = {
 
 MAX_DIGITS = 12
 # mqtt://user:secret@host, and ?password=secret; file:PATH and env:NAME are none.
-_PASSWORD = re.compile(r"(?<=//)[^/?@]*(?=@)|(?<=password=)(?!file:|env:)[^&]*")
+_PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)(?!file:|env:)[^&]*")
 
 Network = IPv4Network | IPv6Network
 
@@ -51,7 +51,7 @@ class SourceAddress:
     def parse(cls, text: str, folder: Path = Path()) -> "SourceAddress":
         """Take the text apart; relative paths in it start in `folder`."""
         kind, colon, rest = text.partition(":")
-        shown = _PASSWORD.sub("…", text)
+        shown = _shown(text)
         if kind not in KINDS or not colon:
             examples = ", ".join(KINDS.values())
             close = nearest(kind, KINDS) if colon else ""
@@ -64,7 +64,7 @@ class SourceAddress:
         target, _, query = rest.partition("?")
         if not target:
             raise ValueError(f"{shown!r} names no {kind}; one looks like {KINDS[kind]}")
-        query_shown = _PASSWORD.sub("…", query)
+        query_shown = _shown(query)
         try:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         except ValueError:
@@ -111,9 +111,8 @@ class SourceAddress:
         except ValueError:
             host, port = "", 0
         if not port:
-            raise ValueError(
-                f"{_PASSWORD.sub('…', target)!r} is no host:port; one looks like {KINDS[self.kind]}"
-            )
+            shown = _shown(f"//{target}").removeprefix("//")
+            raise ValueError(f"{shown!r} is no host:port; one looks like {KINDS[self.kind]}")
         return host, port
 
     def networks(self, word: str) -> Sequence[Network]:
@@ -137,3 +136,8 @@ class SourceAddress:
             return read_password(self.options[word], self.folder)
         except ConfigError as problem:
             raise ValueError(f"{word}: {problem}") from None
+
+
+def _shown(text: str) -> str:
+    """Return an address, or a part of it, without a password that does not belong there."""
+    return _PASSWORD.sub("…", text)

@@ -184,7 +184,7 @@ class MqttSource:
                 except TimeoutError:
                     raise SourceError(
                         f"no message on {self.topic} from {self._where} for {self.silence_s:g} s: "
-                        "the connection is closed, it may be dead"
+                        "does the reader publish there, and may this user read it?"
                     ) from None
                 octets = self._octets(message)
                 for start in range(0, len(octets), READ_BYTES):

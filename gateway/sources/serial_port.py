@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,19 @@ MARKING = termios.PARMRK | termios.INPCK
 AGAINST_MARKING = termios.IGNPAR | termios.IGNBRK | termios.BRKINT | termios.ISTRIP
 INPUT_FLAGS = 0  # their place in what tcgetattr returns
 
-# Each read costs the same, one byte or many: a telegram of 376 bytes takes 12 of them, not 376, and
-# its last byte waits no longer than 32 bytes take on the wire.
+# Each read costs the same, one byte or many. So they gather; but where it is known how many a frame
+# still lacks, its last byte is read at once.
 BYTES_A_READ = 32
 BITS_A_BYTE = 11  # start, 8 data, parity, stop
-# At most 0.2 s, so that a pulled plug is noticed at once, also at 300 baud. At least 10 ms: an
-# adapter that floods brings 1,024 bytes (pyserial-asyncio's read) in that time, and no more.
+# At most 0.2 s, so that a pulled plug is noticed at once, also at 300 baud. At least 10 ms for an
+# adapter that floods: it brings 1,024 bytes (pyserial-asyncio's read) in that time, and no more.
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.2
+FLOOD_BYTES = 1024
 UNMARKED = "its driver reports no parity or framing errors: damage shows in checksums alone"
+
+
+class SettingRefusedError(SourceError):
+    """The port is there, but has not this baud rate or parity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +62,15 @@ class SerialSource:
             parity=address.choice("parity", PARITIES, "even"),
         )
 
-    @property
-    def pause_s(self) -> float:
-        """Return how long bytes gather between two reads, in seconds."""
-        gathering_s = BYTES_A_READ * BITS_A_BYTE / self.baud
-        return min(max(gathering_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+    def pause_s(self, came: int, missing: int | None) -> float:
+        """Return how long bytes gather before the next read, in seconds.
+
+        `came` bytes were read, a frame that has begun lacks `missing` more; None: not known.
+        """
+        byte_s = BITS_A_BYTE / self.baud
+        if missing is not None and came < FLOOD_BYTES:
+            return min((missing - 1) * byte_s, LONGEST_PAUSE_S)
+        return min(max(BYTES_A_READ * byte_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
 
     def describe(self) -> str:
         """Return the port and its setting."""
@@ -91,6 +101,7 @@ class SerialSource:
         loop = asyncio.get_running_loop()
         lost: asyncio.Future[Exception | None] = loop.create_future()
         reader = _Reader(deliver, lost, self.pause_s)
+        refusal: SourceError | None = None
         try:
             transport, _ = await serial_asyncio.create_serial_connection(
                 loop,
@@ -101,7 +112,10 @@ class SerialSource:
                 exclusive=True,
             )
         except (OSError, ValueError, OverflowError, termios.error) as problem:
-            raise SourceError(cause_of(self.device, errno_of(problem), str(problem))) from None
+            refusal = self._refusal(problem)
+        if refusal:
+            # Not as the end of `problem`, whose traceback would keep the port open.
+            raise refusal
         descriptor = transport.serial.fd
         _keep_others_out(descriptor)
         flags = _mark_damage(descriptor)
@@ -118,6 +132,11 @@ class SerialSource:
             transport.close()
         raise SourceError(f"{self.device} is gone ({problem_at_end or 'closed'}): check the cable")
 
+    def _refusal(self, problem: BaseException) -> SourceError:
+        number = errno_of(problem)
+        kind = SettingRefusedError if number == errno.EINVAL else SourceError
+        return kind(cause_of(self.device, number, str(problem)))
+
 
 class _Reader(asyncio.Protocol):
     """Hands bytes on, and after each read lets new ones gather; says when the port is lost.
@@ -126,7 +145,10 @@ class _Reader(asyncio.Protocol):
     """
 
     def __init__(
-        self, deliver: Deliver, lost: "asyncio.Future[Exception | None]", pause_s: float
+        self,
+        deliver: Deliver,
+        lost: "asyncio.Future[Exception | None]",
+        pause_s: Callable[[int, int | None], float],
     ) -> None:
         self._deliver = deliver
         self._lost = lost
@@ -137,18 +159,20 @@ class _Reader(asyncio.Protocol):
         self._transport = cast(asyncio.ReadTransport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._transport.pause_reading()
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._pause_s, self._transport.resume_reading)
         chunk, damaged = self.unmarker.feed(data) if self.unmarker else (data, ())
         if not chunk:
             return  # the first half of an escape
         try:
-            self._deliver(chunk, damaged)
+            missing = self._deliver(chunk, damaged)
         except Exception as defect:
             # asyncio would log it and go on; whoever runs the source is to hear of it.
             if not self._lost.done():
                 self._lost.set_exception(defect)
+            return
+        if (pause_s := self._pause_s(len(data), missing)) > 0:
+            self._transport.pause_reading()
+            loop = asyncio.get_running_loop()
+            loop.call_later(pause_s, self._transport.resume_reading)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._lost.done():

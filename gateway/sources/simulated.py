@@ -73,7 +73,7 @@ class SimulatorSource:
 async def push_on_time(
     meter: SimulatedMeter,
     interval_s: float,
-    deliver: Callable[[bytes], None],
+    deliver: Callable[[bytes], object],
     count: int | None = None,
 ) -> None:
     """Deliver a telegram at once and then every `interval_s`, `count` of them or for ever."""

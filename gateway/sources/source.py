@@ -15,8 +15,11 @@ class SourceError(Exception):
 class Deliver(Protocol):
     """Where a source puts its bytes."""
 
-    def __call__(self, chunk: bytes, damaged: Sequence[int] = (), /) -> None:
-        """Take a chunk; `damaged` are the indices in it that had a parity or framing error."""
+    def __call__(self, chunk: bytes, damaged: Sequence[int] = (), /) -> int | None:
+        """Take a chunk; `damaged` are the indices in it that had a parity or framing error.
+
+        Return how many bytes at least are still to come of what has begun; None: not known.
+        """
 
 
 class Opened(Protocol):
@@ -71,11 +74,11 @@ async def keep_running(
             say(f"{source.describe()} is open" + (f", but {caveat}" if caveat else ""))
         is_open_said = True
 
-    def delivered(chunk: bytes, damaged: Sequence[int] = ()) -> None:
+    def delivered(chunk: bytes, damaged: Sequence[int] = ()) -> int | None:
         nonlocal pause_s
         pause_s = FIRST_RETRY_S
         causes.clear()
-        deliver(chunk, damaged)
+        return deliver(chunk, damaged)
 
     while True:
         try:

@@ -8,10 +8,18 @@ from dataclasses import dataclass
 
 from gateway.endpoint import show_endpoint, why_not_bound
 from gateway.sources.address import Network, SourceAddress
-from gateway.sources.network import SILENCE_S, Remarks, bound, hear, may_send, plain_address
+from gateway.sources.network import (
+    SILENCE_S,
+    Remarks,
+    bound,
+    hear,
+    may_send,
+    plain_address,
+    readable,
+)
 from gateway.sources.source import Deliver, Opened, SourceError
 
-WAITING = 8  # connections that the system keeps until they are looked at
+WAITING = 64  # connections that the system keeps until they are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +97,30 @@ class _Hearing:
                 if coming.done():
                     connection, host = coming.result()
                     coming = loop.create_task(self._next())
-                    await self._receive(connection, host)
+                    self._receive(connection, host)
         finally:
-            coming.cancel()
-            with suppress(asyncio.CancelledError, OSError):
-                (await coming)[0].close()  # one came at the same moment
-            await self._stop_hearing()
+            coming.add_done_callback(_close_newcomer)
+            ending = [coming] if self._task is None else [coming, self._task]
+            for task in ending:
+                task.cancel()
+            await asyncio.wait(ending)
 
     async def _next(self) -> tuple[socket.socket, str]:
-        """Wait for who dials in."""
-        connection, address = await asyncio.get_running_loop().sock_accept(self._door)
+        """Wait for who dials in; SourceError if nobody can be let in."""
+        try:
+            # Not `loop.sock_accept`: cancelled at the wrong moment it loses a connection.
+            while True:
+                await readable(self._door)
+                with suppress(BlockingIOError, ConnectionAbortedError):
+                    connection, address = self._door.accept()
+                    break
+        except OSError as problem:
+            where = show_endpoint(self._source.host, self._source.port)
+            raise SourceError(f"nobody can dial in on {where}: {problem.strerror}") from None
+        connection.setblocking(False)
         return connection, plain_address(address[0])
 
-    async def _receive(self, connection: socket.socket, host: str) -> None:
+    def _receive(self, connection: socket.socket, host: str) -> None:
         """Hear a newcomer, or close his connection."""
         where = show_endpoint(self._source.host, self._source.port)
         if not may_send(host, self._source.allow):
@@ -116,17 +135,15 @@ class _Hearing:
             )
             return
         if self._task:
+            self._task.cancel()
             self._remarks.say(f"{host} dials in on {where} again: its older connection is closed")
         else:
             self._remarks.say(f"{host} has dialled in on {where}")
-        await self._stop_hearing()
         self._opened()
         self._heard = host
-        self._task = asyncio.get_running_loop().create_task(self._hear(connection, host))
-
-    async def _hear(self, connection: socket.socket, host: str) -> None:
-        with connection:
-            await hear(connection, host, self._deliver, self._source.silence_s)
+        task = asyncio.create_task(hear(connection, host, self._deliver, self._source.silence_s))
+        task.add_done_callback(lambda _: connection.close())
+        self._task = task
 
     def _take_leave(self, task: "asyncio.Task[None]") -> None:
         """Say why an adapter is heard no more; what is no SourceError is raised."""
@@ -136,9 +153,8 @@ class _Hearing:
         except SourceError as problem:
             self._remarks.say(f"{problem}; {self._heard} may dial in again")
 
-    async def _stop_hearing(self) -> None:
-        task, self._task = self._task, None
-        if task:
-            task.cancel()
-            with suppress(asyncio.CancelledError, SourceError):
-                await task
+
+def _close_newcomer(coming: "asyncio.Task[tuple[socket.socket, str]]") -> None:
+    """Close the connection of one who came when nobody was let in any more."""
+    if not coming.cancelled() and coming.exception() is None:
+        coming.result()[0].close()

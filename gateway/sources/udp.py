@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from gateway.endpoint import show_endpoint, why_not_bound
 from gateway.sources.address import Network, SourceAddress
-from gateway.sources.network import SILENCE_S, Pace, Remarks, bound, may_send, plain_address
+from gateway.sources.network import (
+    SILENCE_S,
+    Pace,
+    Remarks,
+    bound,
+    may_send,
+    plain_address,
+    readable,
+)
 from gateway.sources.source import Deliver, Opened, SourceError
 
 MAX_DATAGRAM_BYTES = 2048  # the longest telegram seen has 622 bytes
@@ -96,23 +104,12 @@ class UdpSource:
 async def _next_datagram(endpoint: socket.socket) -> tuple[bytes, str]:
     """Wait for a datagram; return it and the address of who sent it.
 
-    Not `loop.sock_recvfrom`, which uvloop (0.22) has not.
+    Not `loop.sock_recvfrom`, which uvloop (0.23) has not.
     """
-    loop = asyncio.get_running_loop()
     while True:
-        readable = loop.create_future()
-        loop.add_reader(endpoint, _wake, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(endpoint)
+        await readable(endpoint)
         try:
             datagram, address = endpoint.recvfrom(MAX_DATAGRAM_BYTES + 1)
         except OSError:
             continue  # its checksum was wrong, or an earlier error is reported
         return datagram, plain_address(address[0])
-
-
-def _wake(readable: "asyncio.Future[None]") -> None:
-    if not readable.done():
-        readable.set_result(None)

@@ -94,6 +94,11 @@ class Decoder:
             self._frames = LearnedFrames.of(frames, len(chunk))
         return found + decoded if found else decoded
 
+    @property
+    def missing(self) -> int | None:
+        """Return how many bytes at least a frame that has begun still lacks; None: none has."""
+        return self._reader.missing
+
     def finish(self) -> list[Telegram | Fault]:
         """Wait no longer for bytes: return what the incomplete rest shows."""
         rest = self._join(self._reader.finish())

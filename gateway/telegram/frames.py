@@ -58,6 +58,15 @@ class FrameReader:
         """Return how many bytes came before those that are incomplete."""
         return self._offset
 
+    @property
+    def missing(self) -> int | None:
+        """Return how many bytes at least the incomplete frame lacks; None while none has begun."""
+        if not self._rest or self._rest[0] == hdlc.FLAG == self._rest[-1]:
+            return None  # or a flag that ended a frame and may begin another
+        framing = mbus if self._rest[0] == mbus.START else hdlc
+        length = framing.measure(self._rest, 0)
+        return None if length is None else length - len(self._rest)
+
     def skip(self, count: int) -> None:
         """Count bytes that were read elsewhere; only while nothing is incomplete."""
         self._offset = self._accounted = self._offset + count

@@ -6,11 +6,14 @@ import re
 import signal
 import socket
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from gateway.simulator import MODELS
+from gateway.recording import Began, Chunk, RecordingFile
+from gateway.recording.lines import write
+from gateway.simulator import MODELS, SimulatedMeter
 
 from .conftest import OBISGATE, PATIENCE_S, obisgate
 
@@ -34,7 +37,10 @@ LENGTHS = {
     "lg-e450-gbt": 332,
     "lg-e570": 634,
 }
-COMMANDS = ("run", "check", "decode", "explain", "maps", "read", "simulate", "tls")
+COMMANDS = (
+    "init", "run", "check", "decode", "explain", "maps", "read", "record", "anonymise", "simulate",
+    "tls",
+)  # fmt: skip
 SHIPPED_CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 
@@ -408,3 +414,41 @@ def test_maps_show_of_an_unknown_map_names_the_nearest() -> None:
     done = obisgate("maps", "show", "sunspec_231")
     assert done.returncode == 2
     assert "did you mean 'sunspec_2" in done.stderr
+
+
+# --- recordings with times ------------------------------------------------------------------
+
+
+@pytest.fixture
+def torn(tmp_path: Path, key: str) -> Path:
+    """A recording with one telegram, whose recorder was killed in the middle of a line."""
+    path = tmp_path / "house.rec"
+    telegram = SimulatedMeter(
+        "kaifa-ma309m", bytes.fromhex(key), seed=3, start=datetime(2026, 1, 5, 18, tzinfo=UTC)
+    ).push()
+    began = Began(datetime(2026, 1, 5, 18, tzinfo=UTC), "serial port /dev/ttyUSB0")
+    lines = [write(Chunk(0, telegram.telegram[:200])), write(Chunk(800, telegram.telegram[200:]))]
+    RecordingFile(path, began).append([*lines, b"5000 32 68fafa68"])
+    return path
+
+
+def test_decode_reads_a_recording_and_says_what_of_it_is_torn(torn: Path, key_file: str) -> None:
+    done = obisgate("decode", "--format", "json", "--key-file", key_file, str(torn))
+    assert done.returncode == 0
+    (telegram,) = done.stdout.splitlines()
+    assert json.loads(telegram)["readings"]["1-0:1.7.0.255"]["unit"] == "W"
+    assert done.stderr == "obisgate: line 6 of the recording: not whole, left out\n"
+
+
+def test_decode_heeds_bytes_that_came_damaged(torn: Path, key_file: str) -> None:
+    # The mark does not change the byte: without it the telegram would be good.
+    torn.write_text(torn.read_text().replace("0 200 68", "0 200 !68"))
+    done = obisgate("decode", "--key-file", key_file, str(torn))
+    assert done.returncode == 1
+    assert "1 of the frame's 256 bytes came with a parity error" in done.stdout
+
+
+def test_explain_reads_a_recording(torn: Path, key_file: str) -> None:
+    done = obisgate("explain", "--key-file", key_file, str(torn))
+    assert done.returncode == 0, done.stderr
+    assert "1-0:1.7.0" in done.stdout

@@ -1,15 +1,16 @@
 """Many registers at once show what each of them alone shows."""
 
+import struct
 from collections.abc import Callable, Mapping
 from functools import cache
-from math import inf, nan
+from math import inf, isnan, nan
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import map_library
-from gateway.registers import RegisterMap
+from gateway.registers import RegisterMap, Table
 from gateway.snapshot import QUANTITIES, Origin, Snapshot, Value
 from gateway.snapshot.quantities import SERVICE
 
@@ -105,3 +106,34 @@ def test_a_number_that_cannot_be_computed_leaves_the_others() -> None:
     assert served.render(snapshot({**numbers, "current_l1": 4})).octets.hex(" ", 2) == (
         "00e6 0019 0004"
     )
+
+
+PHASES_OF_EASTRON = {"voltage": 0, "current": 6, "apparent_power": 18, "power factor": 30}
+
+
+def eastron(numbers: Numbers, what: str) -> list[float]:
+    """What the Eastron map, whose clients know an idle phase by zeros, shows of three phases."""
+    octets = (
+        shipped("eastron_sdm630")
+        .render(snapshot(numbers))
+        .read(Table.INPUT, PHASES_OF_EASTRON[what], 6)
+    )
+    assert isinstance(octets, bytes)
+    return list(struct.unpack(">3f", octets))
+
+
+def test_phases_that_a_meter_does_not_have_stand_idle() -> None:
+    one_phase = {"voltage_l1": 230.0, "current_l1": 5.0, "apparent_power_l1": 1150.0}
+    assert eastron(one_phase, "voltage") == [230.0, 0.0, 0.0]
+    assert eastron(one_phase, "current") == [5.0, 0.0, 0.0]
+    assert eastron(one_phase, "apparent_power") == [1150.0, 0.0, 0.0]
+
+
+def test_a_phase_under_voltage_does_not_stand_idle_because_its_current_is_not_known() -> None:
+    unknown = {"voltage_l1": 230.0, "voltage_l2": 231.0, "voltage_l3": 232.0}
+    assert eastron(unknown, "voltage") == [230.0, 231.0, 232.0]
+    assert all(map(isnan, eastron(unknown, "current")))
+    assert all(map(isnan, eastron(unknown, "apparent_power")))
+    assert all(map(isnan, eastron(unknown, "power factor")[1:]))
+    idle = unknown | {"current_l1": 0.0, "current_l2": 0.0, "current_l3": 0.0}
+    assert eastron(idle, "power factor") == [0.0, 0.0, 0.0]

@@ -3,8 +3,10 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.snapshot import Freshness
+from gateway.snapshot import Freshness, OldestOf
 from gateway.snapshot.freshness import State
 
 
@@ -121,3 +123,52 @@ def test_who_asks_with_a_hold_time_of_its_own_gets_the_state_by_that() -> None:
     assert freshness.state(103.0, hold_s=2.0) is State.STALE
     assert freshness.state(500.0, hold_s=400.0) is State.LIVE
     assert Freshness(60.0).state(0.0, hold_s=400.0) is State.WAITING
+
+
+# --- several meters -------------------------------------------------------------------------
+
+TIMES = st.none() | st.floats(0, 1000)
+
+
+@given(parts=st.lists(TIMES, min_size=1, max_size=5), now=st.floats(0, 2000))
+def test_several_are_as_old_as_the_oldest_and_wait_for_the_last(
+    parts: list[float | None], now: float
+) -> None:
+    together = OldestOf(15.0, [Freshness(15.0, received) for received in parts])
+    if None in parts:
+        assert together.received is None
+        assert together.state(now) is State.WAITING
+    else:
+        assert together.received == min(parts)
+        assert together.age_s(now) == max(0.0, now - min(parts))
+
+
+@given(
+    parts=st.lists(st.tuples(st.floats(1, 60), TIMES), min_size=2, max_size=5),
+    now=st.floats(0, 2000),
+)
+def test_with_the_shortest_hold_several_are_stale_when_one_is(
+    parts: list[tuple[float, float | None]], now: float
+) -> None:
+    own = [Freshness(hold_s, received) for hold_s, received in parts]
+    together = OldestOf(min(hold_s for hold_s, _ in parts), own)
+    states = {each.state(now) for each in own}
+    if State.WAITING in states:
+        assert together.state(now) is State.WAITING
+    elif State.STALE in states:
+        assert together.state(now) is State.STALE
+
+
+def test_several_are_overdue_by_the_usual_pause_of_the_slowest() -> None:
+    fast, slow = Freshness(60.0), Freshness(60.0)
+    together = OldestOf(60.0, [fast, slow])
+    slow.came(0.0)
+    fast.came(0.0)
+    assert together.pause_s is None
+    for second in range(1, 11):
+        fast.came(float(second))
+    assert together.pause_s is None, "of the other one telegram is known"
+    slow.came(10.0)
+    assert together.pause_s == 10.0
+    assert together.state(30.0) is State.LIVE
+    assert together.state(31.0) is State.HOLDING

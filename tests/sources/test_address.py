@@ -1,6 +1,8 @@
 """Source addresses: kind:target?option=value, and what is said of a wrong one."""
 
 import re
+from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +41,15 @@ def refusal(text: str) -> str:
         ),
         ("simulator:kaifa-ma309m?", "simulator", "kaifa-ma309m", {}),
         ("simulator:kaifa-ma309m?seed=", "simulator", "kaifa-ma309m", {"seed": ""}),
+        ("tcp://192.168.1.20:2400", "tcp", "192.168.1.20:2400", {}),
+        ("tcp://[fe80::1%eth0]:2400", "tcp", "[fe80::1%eth0]:2400", {}),
+        ("tcp-listen://2400?allow=::1", "tcp-listen", "2400", {"allow": "::1"}),
+        (
+            "mqtt://broker/meter/raw?encoding=hex&password=file:a.password",
+            "mqtt",
+            "broker/meter/raw",
+            {"encoding": "hex", "password": "file:a.password"},
+        ),
     ],
 )
 def test_an_address_is_a_kind_a_target_and_options(
@@ -47,7 +58,11 @@ def test_an_address_is_a_kind_a_target_and_options(
     assert SourceAddress.parse(text) == SourceAddress(text, kind, target, options)
 
 
-EXAMPLES = "serial:/dev/ttyUSB0, recording:meter.bin, simulator:kaifa-ma309m"
+EXAMPLES = (
+    "serial:/dev/ttyUSB0, tcp://192.168.1.20:2400, tcp-listen://0.0.0.0:2400, "
+    "udp://0.0.0.0:2400, mqtt://192.168.1.10/meter/raw, mqtts://broker.example/meter/raw, "
+    "recording:meter.bin, simulator:kaifa-ma309m"
+)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +75,24 @@ EXAMPLES = "serial:/dev/ttyUSB0, recording:meter.bin, simulator:kaifa-ma309m"
         ("seriel:/dev/ttyUSB0", "unknown source 'seriel:/dev/ttyUSB0', did you mean 'serial'?"),
         ("Serial:/dev/ttyUSB0", "unknown source 'Serial:/dev/ttyUSB0', did you mean 'serial'?"),
         ("simulater:x", "unknown source 'simulater:x', did you mean 'simulator'?"),
+        ("tpc://x:1", "unknown source 'tpc://x:1', did you mean 'tcp'?"),
+        ("tcp:x:1", "a tcp source begins with tcp://, as tcp://192.168.1.20:2400"),
+        ("tcp:/x:1", "a tcp source begins with tcp://, as tcp://192.168.1.20:2400"),
+        ("udp://", "'udp://' names no udp; one looks like udp://0.0.0.0:2400"),
+        ("mqqt://u:g@h/eim@x/y", "unknown source 'mqqt://…@x/y', did you mean 'mqtt'?"),
+        ("mqqt://u:geheim@x/y", "unknown source 'mqqt://…@x/y', did you mean 'mqtt'?"),
+        (
+            "mqtt://x/y?user=u&password=geheim&user=u",
+            "an option comes twice in 'user=u&password=…&user=u'",
+        ),
+        (
+            "mqtt://x/y?password=geheim&user",
+            "options look like ?name=value&name=value, not 'password=…&user'",
+        ),
+        (
+            "mqtt:?password=geheim",
+            "a mqtt source begins with mqtt://, as mqtt://192.168.1.10/meter/raw",
+        ),
         ("serial:", "'serial:' names no serial; one looks like serial:/dev/ttyUSB0"),
         (
             "recording:?baud=1",
@@ -128,6 +161,50 @@ def test_a_choice_option_is_one_of_its_words() -> None:
     assert with_options(parity="odd").choice("parity", words, "even") == "odd"
     with pytest.raises(ValueError, match=r"^parity is one of none, even, odd, not 'Even'$"):
         with_options(parity="Even").choice("parity", words, "even")
+
+
+@pytest.mark.parametrize(
+    ("target", "usual_port", "expected"),
+    [
+        ("192.168.1.20:2400", None, ("192.168.1.20", 2400)),
+        ("[fe80::1%eth0]:2400", None, ("fe80::1%eth0", 2400)),
+        ("2400", None, ("127.0.0.1", 2400)),
+        ("broker.example", 1883, ("broker.example", 1883)),
+        ("broker.example:1884", 1883, ("broker.example", 1884)),
+    ],
+)
+def test_an_endpoint_is_a_host_and_a_port(
+    target: str, usual_port: int | None, expected: tuple[str, int]
+) -> None:
+    assert with_options().endpoint(target, usual_port) == expected
+
+
+@pytest.mark.parametrize(
+    "target", ["", "meter", "meter:", "meter:0", "meter:65536", "meter:x", "1.2.3:80", "a b:80"]
+)
+def test_a_wrong_endpoint_is_shown_with_a_right_one(target: str) -> None:
+    expected = re.escape(f"{target!r} is no host:port; one looks like tcp://192.168.1.20:2400")
+    with pytest.raises(ValueError, match=f"^{expected}$"):
+        SourceAddress("", "tcp", target, {}).endpoint(target)
+
+
+def test_networks_have_commas_between() -> None:
+    assert with_options().networks("allow") == []
+    assert with_options(allow="192.168.1.20,10.0.0.0/8,fd00::/8").networks("allow") == [
+        ip_network("192.168.1.20"), ip_network("10.0.0.0/8"), ip_network("fd00::/8"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"^allow: 'meter' .*; it looks like 192\.168\.1\.20 or"):
+        with_options(allow="192.168.1.20,meter").networks("allow")
+
+
+def test_relative_files_start_in_the_folder(tmp_path: Path) -> None:
+    address = SourceAddress.parse("mqtts://b/t?ca=ca.crt&password=file:a.password", tmp_path)
+    assert address.path("ca") == tmp_path / "ca.crt"
+    assert address.path("cb") is None
+    (tmp_path / "a.password").touch(mode=0o600)
+    (tmp_path / "a.password").write_text(" ge heim \n")
+    assert address.password("password") == " ge heim "
+    assert address.password("passwort") is None
 
 
 def test_an_option_that_comes_twice_is_refused() -> None:

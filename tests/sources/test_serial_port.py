@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from gateway.sources import SourceError, keep_running, source
-from gateway.sources.serial_port import SerialSource
+from gateway.sources.serial_port import SerialSource, SettingRefusedError
 from gateway.sources.source import Deliver, Opened
 
 PATIENCE_S = 30.0
@@ -232,6 +232,15 @@ def test_after_a_cancelled_run_the_port_is_free(terminal: Terminal) -> None:
     run(scenario())
 
 
+def test_after_a_setting_was_refused_the_port_is_free_even_while_the_refusal_is_kept(
+    terminal: Terminal,
+) -> None:
+    with pytest.raises(SettingRefusedError) as kept:
+        run(SerialSource(terminal.path, parity="even").run(nowhere, lambda _="": None))
+    take_alone(terminal.path)
+    assert "refuses its baud rate or parity" in str(kept.value)
+
+
 # --- pace -----------------------------------------------------------------------------------
 
 
@@ -250,12 +259,24 @@ class Turns(Got):
 @pytest.mark.parametrize(
     ("baud", "longest_s"), [(300, 0.2), (2400, 0.15), (9600, 0.04), (115_200, 0.01)]
 )
-def test_a_last_byte_waits_for_a_tenth_of_a_telegrams_time_at_most(
+def test_bytes_of_which_nothing_is_known_gather_for_a_tenth_of_a_telegram_at_most(
     baud: int, longest_s: float
 ) -> None:
-    pause_s = SerialSource("/dev/ttyUSB0", baud).pause_s
+    pause_s = SerialSource("/dev/ttyUSB0", baud).pause_s(1, None)
     assert pause_s <= longest_s
     assert pause_s <= max(0.1 * 376 * 11 / baud, 0.01)
+
+
+@pytest.mark.parametrize("baud", [300, 2400, 9600, 115_200])
+@pytest.mark.parametrize("missing", [1, 2, 10, 250])
+def test_a_frames_last_byte_is_waited_for_and_never_waits(baud: int, missing: int) -> None:
+    pause_s = SerialSource("/dev/ttyUSB0", baud).pause_s(8, missing)
+    assert pause_s * baud / 11 <= missing - 1
+    assert pause_s == 0 or missing > 1
+
+
+def test_a_flood_is_given_pauses_whatever_seems_to_be_missing_in_it() -> None:
+    assert SerialSource("/dev/ttyUSB0", 115_200).pause_s(1024, 1) >= 0.01
 
 
 def test_bytes_that_trickle_in_are_read_many_at_a_time(terminal: Terminal) -> None:
@@ -276,7 +297,7 @@ def test_bytes_that_trickle_in_are_read_many_at_a_time(terminal: Terminal) -> No
 
     run(scenario())
     pauses = [later - earlier for earlier, later in pairwise(got.at)]
-    assert min(pauses) >= 0.9 * serial_source.pause_s
+    assert min(pauses) >= 0.9 * serial_source.pause_s(1, None)
     assert len(got.at) < 100
 
 
@@ -306,7 +327,7 @@ def test_a_flood_is_taken_in_small_bites_and_others_have_their_turns(terminal: T
 
     run(scenario())
     # A slow machine reads more slowly still.
-    assert (len(got.at) - 1) * port("").pause_s * 0.9 <= got.at[-1] - got.at[0]
+    assert (len(got.at) - 1) * port("").pause_s(1024, None) * 0.9 <= got.at[-1] - got.at[0]
     assert len(got) <= 1024 * len(got.at)
     assert turns > len(got.at), "the loop went on between the bites"
 

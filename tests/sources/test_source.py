@@ -147,6 +147,18 @@ def test_that_a_source_is_open_is_said_once(pauses: Sequence[float]) -> None:
     assert said == ["scripted source is open"]
 
 
+def test_bytes_begin_anew_whenever_a_source_is_opened(pauses: Sequence[float]) -> None:
+    heard: list[bytes] = []
+
+    def deliver(chunk: bytes, damaged: Sequence[int] = ()) -> None:
+        heard.append(chunk)
+
+    source = Scripted(OPEN, b"a", OPEN, b"b", "gone", OPEN, b"c", END)
+    running = keep_running(source, deliver, lambda _: None, lambda: heard.append(b"|"))
+    asyncio.run(asyncio.wait_for(running, PATIENCE_S))
+    assert heard == [b"|", b"a", b"|", b"b", b"|", b"c"]
+
+
 def test_a_caveat_is_said_with_that_it_is_open_and_once(pauses: Sequence[float]) -> None:
     _, said = kept(OpenBut("it is deaf"), b"a", OpenBut("it is deaf"), b"b", END)
     assert said == ["scripted source is open, but it is deaf"]

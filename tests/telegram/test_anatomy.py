@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from gateway.languages import LANGUAGES
 from gateway.simulator import MODELS, SIMULATED_AUTH_KEY, Push, SimulatedMeter
 from gateway.simulator.frames import (
     Unit,
@@ -730,7 +731,7 @@ def test_every_text_is_there_in_both_languages_and_none_is_left_over() -> None:
 def test_every_id_of_every_row_has_its_texts() -> None:
     for model in MODELS:
         for row in explain(telegram(model)[:-1] + telegram(model), KEY).fields:
-            for language in texts.LANGUAGES:
+            for language in LANGUAGES:
                 assert texts.name(row, language)
                 assert len(texts.notes(row, language)) == len(row.notes)
                 texts.meaning(row, language)

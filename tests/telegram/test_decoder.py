@@ -61,6 +61,23 @@ def decoder(*, auth: bool = False) -> Decoder:
     return Decoder(Key(KEY), Key(AUTH_KEY) if auth else None)
 
 
+@pytest.mark.parametrize("model", list(MODELS))
+def test_what_a_frame_still_lacks_is_never_more_than_comes(model: str) -> None:
+    """Whoever reads just so much each time reads the last byte as soon as it is there."""
+    (push,) = pushes(model, auth=has_tag(model))
+    reading, at, reads = decoder(auth=has_tag(model)), 0, 0
+    assert reading.missing is None
+    found: Found = []
+    while at < len(push.telegram):
+        size = reading.missing or 1
+        assert at + size <= len(push.telegram)
+        found += reading.feed(push.telegram[at : at + size], 0.0)
+        at, reads = at + size, reads + 1
+    assert [type(item) for item in found] == [Telegram]
+    assert reading.missing is None
+    assert reads < len(push.telegram) / 5, "a frame is its header and the rest"
+
+
 def decode(*chunks: bytes, auth: bool = False, damaged: Sequence[int] = ()) -> Found:
     """Feed all chunks at time 0, then finish; `damaged` counts in all of them."""
     fresh, found, end = decoder(auth=auth), [], 0

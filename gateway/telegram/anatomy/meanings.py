@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.telegram.anatomy.names import Text
+from gateway.languages import Text
 
 MEANINGS: Mapping[str, Text] = MappingProxyType(
     {

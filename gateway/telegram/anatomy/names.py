@@ -2,21 +2,9 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
+from gateway.languages import Text
 from gateway.telegram.obis import Obis
-
-
-class Text(NamedTuple):
-    """One thing in both languages."""
-
-    en: str
-    de: str
-
-    def of(self, language: str) -> str:
-        """Return it in one of LANGUAGES."""
-        return self.de if language == "de" else self.en
-
 
 NAMES: Mapping[str, Text] = MappingProxyType(
     {

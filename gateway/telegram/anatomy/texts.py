@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gateway.languages import Text
 from gateway.telegram.anatomy.field import Change, Field, Kind
 from gateway.telegram.anatomy.meanings import MEANINGS, NOTES
-from gateway.telegram.anatomy.names import NAMES, OBJECTS, Text
+from gateway.telegram.anatomy.names import NAMES, OBJECTS
 from gateway.telegram.fault import Layer
 from gateway.telegram.obis import Obis
 
-LANGUAGES = ("en", "de")
 ENERGY = 8  # group D: a counter since the meter was made
 
 LAYERS: Mapping[Layer, Text] = MappingProxyType(

@@ -1,0 +1,209 @@
+"""obisgate doctor: which rung between the meter and the client is broken, and what to do."""
+
+import argparse
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gateway.cli.command import Commands, add_command
+from gateway.cli.doctor_shown import AsJson, AsText
+from gateway.cli.reached import listeners_of
+from gateway.cli.told import chosen_meter, system_language
+from gateway.config import Config, MeterConfig
+from gateway.control import NoGatewayError, ask, find_socket
+from gateway.duration import parse_duration
+from gateway.ladder import (
+    Finding,
+    ListenerEvidence,
+    MeterEvidence,
+    State,
+    climb,
+    first_broken,
+    is_decided,
+)
+from gateway.ladder_words import Rung
+from gateway.languages import LANGUAGES
+from gateway.located import ConfigError
+from gateway.meter import Meter
+from gateway.meter_watch import MeterWatch
+from gateway.telegram import Telegram
+
+DEFAULT_TIME = "30s"  # for three telegrams of the meter that pushes least often
+LOOK_S = 0.25  # at a source of our own
+ASK_S = 1.0  # at a running gateway
+
+
+class _Seen(NamedTuple):
+    """What is seen at one look; without listeners no gateway is running."""
+
+    meter: MeterEvidence
+    listeners: Sequence[ListenerEvidence] | None
+
+
+_Look = Callable[[], Awaitable[_Seen]]
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "doctor",
+        run,
+        "find out what is broken between the meter and the inverter, and what to do",
+        "  obisgate doctor config.yaml\n  obisgate doctor config.yaml --meter house --language de",
+    )
+    parser.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"))
+    parser.add_argument("--meter", metavar="NAME", help="needed if the config has several")
+    parser.add_argument(
+        "--language", choices=LANGUAGES, default=system_language(), help="else that of the system"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--for",
+        dest="time",
+        default=DEFAULT_TIME,
+        metavar="TIME",
+        help=f"how long it looks at most, else {DEFAULT_TIME}",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Climb the ladder; 1 if a rung is broken, or if the values were not seen to be fresh."""
+    try:
+        time_s = parse_duration(options.time)
+    except ValueError as problem:
+        raise ConfigError(f"--for: {problem}") from None
+    config = Config.read(options.config)
+    meter = chosen_meter(config, options.meter)
+    # What the log would say is said by the rungs.
+    logging.getLogger("gateway").addHandler(logging.NullHandler())
+    shown = (AsJson if options.format == "json" else AsText)(options.language, time_s)
+    findings = asyncio.run(_examined(config, meter, time_s, shown))
+    fresh = next(each for each in findings if each.rung is Rung.FRESH)
+    return 0 if fresh.state is State.GOOD and first_broken(findings) is None else 1
+
+
+async def _examined(
+    config: Config, meter: MeterConfig, time_s: float, shown: AsText | AsJson
+) -> list[Finding]:
+    """Ask the gateway that runs with this config, or listen to the meter where none runs."""
+    source = meter.source.describe()
+    try:
+        status = await _status(config, meter.name)
+    except NoGatewayError:
+        shown.begin(meter.name, source, None)
+        return await _listened(config, meter, time_s, shown)
+    shown.begin(meter.name, source, status.get("pid"))
+    return await _asked(config, meter, time_s, shown)
+
+
+async def _asked(
+    config: Config, meter: MeterConfig, time_s: float, shown: AsText | AsJson
+) -> list[Finding]:
+    """Climb with what a running gateway tells."""
+    listeners: list[ListenerEvidence] | None = None
+
+    async def look() -> _Seen:
+        nonlocal listeners
+        status = await _status(config, meter.name)
+        try:
+            if listeners is None:
+                listeners = await listeners_of(_with(meter.name, config), status, config.listeners)
+            return _Seen(MeterEvidence.of(meter.name, status["meters"][meter.name]), listeners)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise _misunderstood(status) from None
+
+    return await _climbed(look, lambda: asyncio.sleep(ASK_S), config, time_s, shown)
+
+
+def _with(meter: str, config: Config) -> set[str]:
+    """Return a meter's name, and those of the virtual meters that are made of it."""
+    names = {meter}
+    for _ in config.virtual_meters:  # one may be made of another
+        names |= {name for name, each in config.virtual_meters.items() if names & {*each.parts}}
+    return names
+
+
+async def _listened(
+    config: Config, meter: MeterConfig, time_s: float, shown: AsText | AsJson
+) -> list[Finding]:
+    """Climb with what the meter's source brings."""
+    watch = MeterWatch(meter, config.layouts, None, _hear_nothing, "")
+    watch.start()
+
+    async def look() -> _Seen:
+        return _Seen(MeterEvidence.of(meter.name, watch.status(time.monotonic())), None)
+
+    try:
+        return await _climbed(look, lambda: asyncio.sleep(LOOK_S), config, time_s, shown)
+    finally:
+        await watch.stop()
+
+
+async def _climbed(
+    look: _Look,
+    wait: Callable[[], Awaitable[object]],
+    config: Config,
+    time_s: float,
+    shown: AsText | AsJson,
+) -> list[Finding]:
+    """Look again and again until all is decided or the time is over."""
+    began = time.monotonic()
+    while True:
+        seen = await look()
+        passed_s = time.monotonic() - began
+        is_over = seen.meter.has_ended or passed_s >= time_s
+        findings = climb(
+            seen.meter,
+            seen.listeners,
+            f"obisgate run {config.file}",
+            is_over=is_over,
+            listened_s=time_s,
+        )
+        if is_over or is_decided(findings):
+            shown.end(findings)
+            return findings
+        shown.progress(findings, seen.meter.byte_count)
+        await wait()
+
+
+async def _status(config: Config, meter: str) -> dict[str, Any]:
+    """Return what the gateway with this config answers. NoGatewayError if none runs."""
+    status = await asyncio.to_thread(_answer, Path(config.file))
+    meters = status.get("meters")
+    if not isinstance(meters, dict):
+        raise _misunderstood(status)
+    if meter not in meters:
+        raise ConfigError(
+            f"the running gateway does not know meter {meter!r}: it was started before the config "
+            "was changed; start it anew"
+        )
+    return status
+
+
+def _answer(config: Path) -> dict[str, Any]:
+    try:
+        path = find_socket(config)
+    except OSError as problem:
+        # Its folder may not be looked into: a gateway of our own has none there.
+        raise NoGatewayError(f"{problem.filename}: {problem.strerror}") from None
+    status = ask(path, {"ask": "status"})
+    if status.get("config", str(config.resolve())) != str(config.resolve()):
+        # The system service, whose socket is asked where the config has none of its own.
+        raise NoGatewayError(f"the gateway at {path} has another config, {status['config']}")
+    return status
+
+
+def _misunderstood(status: dict[str, Any]) -> ConfigError:
+    version = status.get("version", "unknown")
+    return ConfigError(
+        f"the running gateway (version {version}) answers what this doctor does not understand: "
+        "start it anew with the version that is installed"
+    )
+
+
+def _hear_nothing(_meter: Meter, _telegram: Telegram) -> None:
+    """Take it that a telegram came: the counts tell."""

@@ -1,0 +1,101 @@
+"""The service in this process: a source that stumbles over a defect stumbles alone."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway import meter_watch
+from gateway.config import Config
+from gateway.meter import Meter
+from gateway.service import Service
+from gateway.sources.source import Deliver, Opened
+from gateway.telegram import Telegram
+
+PATIENCE_S = 30.0
+CONFIG = """\
+state: state.json
+meters:
+  house: {source: "simulator:kaifa-ma309m?interval=20ms"}
+  annex: {source: "simulator:kaifa-ma110m?interval=20ms"}
+listeners: [{tcp: "127.0.0.1:0", any: {meter: house, map: obis_plain}}]
+"""
+
+
+class Stumbling:
+    """A source with a defect; it counts how often it is tried."""
+
+    is_lasting = False
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def describe(self) -> str:
+        return "a source with a defect"
+
+    def trouble(self) -> str | None:
+        return None
+
+    async def run(self, _deliver: Deliver, _opened: Opened) -> None:
+        self.tries += 1
+        raise ZeroDivisionError("nobody thought of that")
+
+
+def run(config: Config, hear: Callable[[Meter, Telegram], bool]) -> None:
+    """Run the service until `hear` has heard enough."""
+
+    async def scenario() -> None:
+        stop = asyncio.Event()
+
+        def heard(meter: Meter, telegram: Telegram) -> None:
+            if hear(meter, telegram):
+                stop.set()
+
+        running = Service(config, heard)
+        await running.listen()
+        await running.run(stop)
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
+
+
+def test_a_source_with_a_defect_is_said_and_tried_again_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(meter_watch, "DEFECT_PAUSE_S", 0.01)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    config = Config.read(tmp_path / "config.yaml")
+    source = Stumbling()
+    house = replace(config.meters["house"], source=source)
+    heard: list[str] = []
+
+    def hear(meter: Meter, telegram: Telegram) -> bool:
+        heard.append(meter.name)
+        return len(heard) >= 5 and source.tries >= 3
+
+    with caplog.at_level(logging.WARNING):
+        run(replace(config, meters={**config.meters, "house": house}), hear)
+    assert set(heard) == {"annex"}
+    (first, *_) = (r for r in caplog.records if "the program failed" in r.getMessage())
+    assert first.getMessage().startswith(
+        "house: the program failed at this meter (ZeroDivisionError"
+    )
+    assert first.exc_info
+    assert "nobody thought of that" in caplog.text
+
+
+def test_a_hundred_meters_are_read_side_by_side(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    config = Config.read(tmp_path / "config.yaml")
+    annex = config.meters["annex"]
+    meters = {f"flat {n}": replace(annex, name=f"flat {n}") for n in range(100)}
+    heard: set[str] = set()
+
+    def hear(meter: Meter, telegram: Telegram) -> bool:
+        heard.add(meter.name)
+        return len(heard) == len(meters) + 1
+
+    run(replace(config, meters={"house": config.meters["house"], **meters}), hear)
+    assert heard == {"house", *meters}

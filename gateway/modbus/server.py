@@ -1,6 +1,6 @@
 """Modbus listeners over TCP and on a serial line, as servers of pymodbus; the responder answers.
 
-The only file that knows pymodbus' server, and it takes of it only what opens sockets and ports. Its
+The only file that knows pymodbus' server, and it takes of it only what opens serial ports. Its
 request handler and its RTU framer (3.16.1) lose pipelined requests and the request behind a byte of
 noise or behind an unknown function, answer wrong counts wrongly, and on a bus answer unit ids of
 others and broadcasts. So a connection here is a plain asyncio protocol, and `rtu` does the framing.

@@ -653,3 +653,30 @@ def test_without_descriptors_old_clients_live_new_ones_are_refused_and_it_recove
     assert caplog.messages == [
         "no file descriptor is left for new clients: raise the limit (ulimit -n)"
     ]
+
+
+def test_without_even_the_reserve_new_clients_wait_and_are_served_later(
+    few_descriptors: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with listening(Limits()) as (listener, port), Client.to(port) as old:
+            await old.ask()
+            with socket.socket() as newcomer, ExitStack() as hoard:
+                newcomer.setblocking(False)
+                listener._doors[0]._release()
+                with suppress(OSError):
+                    while True:
+                        hoard.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+                await loop.sock_connect(newcomer, ("127.0.0.1", port))
+                await until(lambda: caplog.messages)
+                await old.ask()
+                hoard.close()
+                await loop.sock_sendall(newcomer, REQUEST)
+                assert await eventually(loop.sock_recv(newcomer, 300)) == REPLY
+                await old.ask()
+
+    run(scenario())
+    assert set(caplog.messages) == {
+        "no file descriptor is left for new clients: raise the limit (ulimit -n)"
+    }

@@ -17,7 +17,8 @@ class Limits:
 
     Many clients keep a connection open and ask once a minute, some once in five. Of replies that a
     client does not fetch, at most `unread_bytes` are kept; meanwhile it is not heard. In
-    `request_s` a request that was begun must be complete, and replies that wait must be fetched.
+    `request_s` a request that was begun must be complete, and replies that wait must be fetched;
+    where RTU is spoken only the latter, as noise looks like a request that was begun.
     """
 
     connections: int = 200

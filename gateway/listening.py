@@ -59,12 +59,8 @@ class Bound:
         try:
             self.port = (await self._endpoint.start())[1]
         except OSError as problem:
-            # asyncio of Python 3.12 and later loses the errno of a missing address.
-            if problem.errno not in (errno.EADDRNOTAVAIL, None):
-                at = self.config
-                is_udp = at.transport is Transport.UDP
-                why = why_not_bound(at.host, at.port, problem, is_udp=is_udp)
-                raise ConfigError(f"{at.where}: {why}") from None
+            if not _may_come(problem):
+                raise ConfigError(f"{self.config.where}: {self._why_not(problem)}") from None
             self._later = asyncio.create_task(self._open_later(self._endpoint))
 
     @property
@@ -142,15 +138,30 @@ class Bound:
         }
 
     async def _open_later(self, endpoint: Listener | UdpListener) -> None:
-        """Open it as soon as its address is there."""
+        """Open it as soon as its address is there; say if something else prevents it then."""
         log.warning("%s is no address of this machine now; trying again", self.config.host)
+        said = ""
         while self.port is None:
             await asyncio.sleep(ADDRESS_RETRY_S)
             try:
                 host, self.port = await endpoint.start()
-            except OSError:
-                continue
-            log.warning("listening on %s now", show_endpoint(host, self.port))
+            except OSError as problem:
+                why = self._why_not(problem)
+                if not _may_come(problem) and why != said:
+                    log.warning("%s; trying again", why)
+                    said = why
+            else:
+                log.warning("listening on %s now", show_endpoint(host, self.port))
+
+    def _why_not(self, problem: OSError) -> str:
+        is_udp = self.config.transport is Transport.UDP
+        return why_not_bound(self.config.host, self.config.port, problem, is_udp=is_udp)
+
+
+def _may_come(problem: OSError) -> bool:
+    """Tell whether an address is just not there yet."""
+    # asyncio of Python 3.12 and later loses the errno of a missing address.
+    return problem.errno in (errno.EADDRNOTAVAIL, None)
 
 
 def place_of(config: ListenerConfig) -> tuple[object, ...]:

@@ -462,7 +462,7 @@ def _limits() -> Schema:
         "request": _said(
             _duration(),
             "time to finish a request that was begun or a TLS handshake, and to fetch replies "
-            "that wait (10s)",
+            "that wait (10s); over rtu_over_tcp the latter only",
         ),
     }
     return _object(words, words, required=())

@@ -139,7 +139,7 @@ class Conversation:
 
     After a header that cannot be Modbus nothing more is understood: `is_broken` tells to close.
     So it does when a unit `hangs_up` on its client. `begun` is when the first byte came of a
-    request that is not whole yet, None: there is none.
+    request that is not whole yet, None: there is none. `spoke` is when the last byte came.
     """
 
     def __init__(self, responder: Responder, tally: Tally | None = None) -> None:
@@ -147,6 +147,7 @@ class Conversation:
         self._tally = tally
         self._rest = b""
         self.begun: float | None = None
+        self.spoke: float | None = None
         self.is_broken = False
         self.hangs_up = False
 
@@ -154,6 +155,7 @@ class Conversation:
         """Take the next bytes; return the replies to all requests that are complete now."""
         if self.is_broken:
             return b""
+        self.spoke = now
         stream = self._rest + chunk if self._rest else chunk
         replies: list[bytes] = []
         recall, tally = self._responder.recall, self._tally

@@ -7,7 +7,8 @@ at any byte. Silence only helps where that leaves a doubt.
 Clauses: MSL is Modbus over Serial Line 1.02, MAP the Modbus Application Protocol 1.1b3.
 """
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.modbus.responder import Responder
@@ -60,7 +61,6 @@ REPLIES: Mapping[int, Form] = {
     24: Form(6, count_at=3),  # the low byte of two; 31 registers at most
 }
 EXCEPTION_REPLY = Form(5)
-COUNTS_AT = sorted({form.count_at for form in REQUESTS.values()})
 
 
 def _crc_of(octet: int) -> int:
@@ -70,6 +70,17 @@ def _crc_of(octet: int) -> int:
 
 
 _CRCS = [_crc_of(octet) for octet in range(256)]
+
+
+def _after_zeros() -> Sequence[Sequence[int]]:
+    """Return what becomes of each CRC below 256 when 0, 1 … 256 bytes of 0 follow."""
+    rows = [array("H", range(256))]
+    for _ in range(MAX_FRAME_BYTES):
+        rows.append(array("H", (crc >> 8 ^ _CRCS[crc & 0xFF] for crc in rows[-1])))
+    return rows
+
+
+_AFTER_ZEROS = _after_zeros()
 
 
 def crc16(octets: bytes | bytearray, crc: int = 0xFFFF) -> int:
@@ -95,14 +106,20 @@ class RtuConversation:
     Nothing else is answered: no other unit, no broadcast, no damaged frame. What another server
     replies to a request that was heard before is passed over whole, whatever stands in it; so is
     what the line gives back of our own replies.
+
+    After any byte a frame can follow, so noise alone breaks nothing; but after more than
+    `max_noise` bytes without a sound frame `is_broken` tells to close. None: never, on a line.
     """
 
-    def __init__(self, responder: Responder, silence_s: float = SILENCE_S) -> None:
-        # After any byte a frame can follow, but a unit may hang up; a line just stays silent.
-        self.is_broken = self.hangs_up = False
+    def __init__(
+        self, responder: Responder, silence_s: float = SILENCE_S, max_noise: int | None = None
+    ) -> None:
+        self.is_broken = self.hangs_up = False  # a unit may hang up; a line just stays silent
         self.begun: float | None = None  # on a bus bytes may come at any pace
+        self.spoke: float | None = None  # when the last sound frame came, whoever was meant
         self._responder = responder
         self._silence_s = silence_s
+        self._max_noise = max_noise
         self._heard: float | None = None
         self._stream = _Stream(responder)
         self._asked: tuple[int, int] | None = None  # another unit and function, not yet replied to
@@ -121,8 +138,13 @@ class RtuConversation:
         if self._heard is not None and now - self._heard > self._silence_s:
             self._silence(now - self._heard)
         self._heard = now
+        settled = self._stream.settled
         replies = [self._take(octet, now) for octet in chunk]
         self._stream.forget()
+        if self._stream.settled > settled:
+            self.spoke = now
+        elif self._max_noise is not None and self._stream.noise_bytes > self._max_noise:
+            self.is_broken = True
         return b"".join(replies)
 
     def _silence(self, lasted_s: float) -> None:
@@ -137,7 +159,8 @@ class RtuConversation:
         request = self._stream.take(octet)
         if self._echo and self._is_echo(octet, request):
             return b""
-        self._await_reply(octet)
+        if self._asked is not None:
+            self._await_reply(octet, *self._asked)
         reply = self._reply
         if reply and reply.end == self._stream.end:
             self._reply = self._asked = None
@@ -193,13 +216,10 @@ class RtuConversation:
         self._settle(self._stream.end)
         return True
 
-    def _await_reply(self, octet: int) -> None:
+    def _await_reply(self, octet: int, unit: int, function: int) -> None:
         """Look for the reply of the other unit that was asked."""
-        if self._asked is None:
-            return
         stream, reply = self._stream, self._reply
         if reply is None:
-            unit, function = self._asked
             start = stream.end - 1 - FUNCTION_AT
             if not stream.has(start) or stream[start] != unit:
                 return
@@ -237,79 +257,101 @@ class _Reply:
 
 
 class _Stream:
-    """The latest bytes, and the request frames that end with each of them."""
+    """The latest bytes, and the request frames that end with each of them.
+
+    A frame may start at any byte, so most of what looks like one is none. That is told without
+    going through its bytes again: by the CRC of all bytes before it and that of all until its end.
+    """
 
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
         self._octets = bytearray()
+        self._crcs = array("H")  # of all bytes before each of them, from 0 on
+        self._crc = 0  # of all bytes
         self._begin = 0  # the place of the first of them
-        self._settled = 0  # all before is dealt with
+        self._counts: dict[int, list[tuple[int, Form]]] = {}  # where a byte tells a frame's length
         self._due: dict[int, list[int]] = {}  # where frames may end → where they then start
         self._mark = 0  # where a frame starts if nothing was lost
-        self._odd_crc: int | None = None  # of a frame of unknown length that starts there
+        self._is_odd = False  # what starts there may be a frame of unknown length
+        self.settled = 0  # all before is dealt with
         self.end = 0
 
     def __getitem__(self, place: int) -> int:
         return self._octets[place - self._begin]
 
+    @property
+    def noise_bytes(self) -> int:
+        """How many bytes came since the last sound frame."""
+        return self.end - self.settled
+
     def has(self, start: int) -> bool:
         """Tell whether a frame may start there."""
-        return start >= self._settled
+        return start >= self.settled
 
     def is_sound(self, start: int) -> bool:
-        """Tell whether a frame from `start` to the end has a right CRC."""
-        return crc16(self._octets[start - self._begin : self.end - self._begin]) == 0
+        """Tell whether a frame from `start` to the end, 256 bytes at most, has a right CRC.
+
+        The CRC is linear: that of the frame alone is that of all bytes, less what those before it
+        became while as many zeros went by, and a CRC's high byte is its low byte one zero later.
+        """
+        size = self.end - start
+        before = self._crcs[start - self._begin] ^ 0xFFFF
+        became = _AFTER_ZEROS[size][before & 0xFF] ^ _AFTER_ZEROS[size - 1][before >> 8]
+        return self._crc == became
 
     def take(self, octet: int) -> Frame | None:
         """Take one byte; return the request that ends with it."""
         self._octets.append(octet)
-        self.end += 1
-        for count_at in COUNTS_AT:
-            start = self.end - 1 - count_at
-            if not self.has(start):
-                break
-            form = REQUESTS.get(self[start + FUNCTION_AT])
-            if form and form.count_at == count_at:
-                self._due.setdefault(start + form.length(octet), []).append(start)
-        for start in sorted(self._due.pop(self.end, ())):
-            is_right = self.has(start) and self.end - start <= MAX_FRAME_BYTES
-            if is_right and self.is_sound(start):
+        self._crcs.append(self._crc)
+        self._crc = self._crc >> 8 ^ _CRCS[(self._crc ^ octet) & 0xFF]
+        self.end = end = self.end + 1
+        if octet in REQUESTS:
+            self._expect(end - 1 - FUNCTION_AT, REQUESTS[octet])
+        for start, form in self._counts.pop(end - 1, ()):
+            self._due.setdefault(start + form.length(octet), []).append(start)
+        for start in sorted(self._due.pop(end, ())):
+            if self.has(start) and end - start <= MAX_FRAME_BYTES and self.is_sound(start):
                 return self._frame(start)
-        return self._frame(self._mark) if self._is_odd_frame(octet) else None
+        size = end - self._mark
+        if size == FUNCTION_AT + 1:
+            self._is_odd = self._may_be_odd(self[self._mark], octet)
+        is_odd = self._is_odd and MIN_FRAME_BYTES <= size <= MAX_FRAME_BYTES
+        return self._frame(self._mark) if is_odd and self.is_sound(self._mark) else None
 
     def settle(self, end: int) -> None:
         """Have done with all before `end`."""
-        self._settled = end
+        self.settled = end
         self.mark()
 
     def mark(self) -> None:
         """Expect a frame to start with the next byte."""
         self._mark = self.end
-        self._odd_crc = None
+        self._is_odd = False
 
     def forget(self) -> None:
         """Forget what can belong to no frame any more."""
         surplus = len(self._octets) - MAX_FRAME_BYTES
         if surplus > 0:
             del self._octets[:surplus]
+            del self._crcs[:surplus]
             self._begin += surplus
+
+    def _expect(self, start: int, form: Form) -> None:
+        """Expect the end of a frame, or the byte that tells where it is."""
+        if not self.has(start):
+            return
+        if form.count_at > FUNCTION_AT:
+            self._counts.setdefault(start + form.count_at, []).append((start, form))
+        else:
+            self._due.setdefault(start + form.size, []).append(start)
 
     def _frame(self, start: int) -> Frame:
         return Frame(start, bytes(self._octets[start - self._begin : self.end - self._begin]))
 
-    def _is_odd_frame(self, octet: int) -> bool:
-        """Tell whether a request to us of an unknown function ends here: by its CRC alone.
+    def _may_be_odd(self, unit: int, function: int) -> bool:
+        """Tell whether this can be a request to us of an unknown function, known by its CRC alone.
 
         It is looked for only where a frame should start, as any bytes do at one place in 65,536.
         """
-        size = self.end - self._mark
-        if size == FUNCTION_AT + 1:
-            unit = self[self._mark]
-            is_odd = octet not in REQUESTS and 0 < octet < EXCEPTION_BIT
-            if is_odd and unit != BROADCAST and self._responder.serves(unit):
-                self._odd_crc = crc16(bytes((unit, octet)))
-        elif self._odd_crc is not None:
-            self._odd_crc = crc16(bytes((octet,)), self._odd_crc)
-            if size >= MAX_FRAME_BYTES:
-                self._odd_crc = None
-        return self._odd_crc == 0 and size >= MIN_FRAME_BYTES
+        is_unknown = function not in REQUESTS and 0 < function < EXCEPTION_BIT
+        return is_unknown and unit != BROADCAST and self._responder.serves(unit)

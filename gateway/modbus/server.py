@@ -1,6 +1,6 @@
-"""Modbus listeners over TCP and on a serial line: pymodbus listens, the responder answers.
+"""Modbus listeners over TCP and on a serial line, as servers of pymodbus; the responder answers.
 
-The only file that knows pymodbus' server, and it takes of it only what opens sockets and ports. Its
+The only file that knows pymodbus' server, and it takes of it only what opens serial ports. Its
 request handler and its RTU framer (3.16.1) lose pipelined requests and the request behind a byte of
 noise or behind an unknown function, answer wrong counts wrongly, and on a bus answer unit ids of
 others and broadcasts. So a connection here is a plain asyncio protocol, and `rtu` does the framing.
@@ -19,12 +19,13 @@ from typing import Any, cast
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from gateway.limits import Limits
+from gateway.endpoint import why_not_bound
+from gateway.limits import KIB, Limits
 from gateway.modbus.access import Access, Kind, Network
 from gateway.modbus.clients import Client, Clients, Overhearing
-from gateway.modbus.door import doors
+from gateway.modbus.door import ABSENT, Door, Place, doors, places
 from gateway.modbus.responder import Conversation, Responder
-from gateway.modbus.rtu import SILENCE_S, RtuConversation, gap_s
+from gateway.modbus.rtu import MAX_FRAME_BYTES, SILENCE_S, RtuConversation, gap_s
 from gateway.sources.serial_port import cause_of, errno_of
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 READ_BYTES = 1024  # of one connection before it is the next one's turn
 REPLIES_TO_ONE_READ = (READ_BYTES // 12 + 1) * 259  # each for 125 registers
 LOOK_EVERY_S = 1.0  # at the clients whose time may be up
+MAX_NOISE_BYTES = 16 * KIB  # 17 s at 9600 baud: no frame will come out of this
+PLACE_RETRY_S = 5.0
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 5.0  # some inverters bear a silent meter for 10 s only
 MAX_UNSENT = 8  # replies that wait for a serial line which takes nothing
@@ -41,7 +44,14 @@ _NO_DATASTORE = SimDevice(0, simdata=[SimData(0, datatype=DataType.REGISTERS, va
 
 
 class Listener(ModbusTcpServer):
-    """A Modbus TCP endpoint. `allow` names the networks that may connect; empty: all."""
+    """A Modbus TCP endpoint. `allow` names the networks that may connect; empty: all.
+
+    A host may stand for several addresses. It listens on those that this machine has, and on the
+    others as soon as they come.
+    """
+
+    read_bytes = READ_BYTES
+    foreign = "does not speak Modbus TCP, closed"
 
     def __init__(
         self,
@@ -56,22 +66,24 @@ class Listener(ModbusTcpServer):
         self.connections: set[Connection] = set()
         self.address: tuple[str, int] | None = None  # in use while it listens
         self.own: set[tuple[str, int]] = set()  # where questions of ours come from: `knock`
-        self.buffer = memoryview(bytearray(READ_BYTES))
+        self.buffer = memoryview(bytearray(self.read_bytes))
         self.access = Access(allow, limits)
         self.limits = self.access.limits
         self.clients = Clients(responder, partial(self.access.say, Kind.UNSERVED))
         self._at = host, port
-        self._servers: list[asyncio.Server] = []
+        self._doors: list[Door] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
 
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
-        loop = asyncio.get_running_loop()
-        for door in await doors(*self._at, self._out_of_descriptors):
-            server = await loop.create_server(self.handle_new_connection, sock=door)
-            self._servers.append(server)
-        self.transport = self._servers[0]  # type: ignore[assignment]
-        host, port = self._servers[0].sockets[0].getsockname()[:2]
+        bound, absent = doors(await places(*self._at))
+        for place in absent:
+            log.warning("%s is no address of this machine now; trying again", self._shown(place))
+        self._open(bound)
+        if absent:
+            self._retry_later(absent, set())
+        host, port = self._doors[0].getsockname()[:2]
         self.address = host, port
         return host, port
 
@@ -92,10 +104,12 @@ class Listener(ModbusTcpServer):
     def pause(self) -> None:
         """Leave the address, with the connections open; `start` takes it again."""
         self.address = None
-        self.close()
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for door in self._doors:
+            door.close()
+        self._doors.clear()
+        if self._retry:
+            self._retry.cancel()
+            self._retry = None
 
     def stop(self) -> None:
         """Close the endpoint and all its connections."""
@@ -132,6 +146,36 @@ class Listener(ModbusTcpServer):
         if self.connections or self.access.complaints.are_pending:
             self.look_later()
 
+    def _open(self, bound: Sequence[Door]) -> None:
+        self._doors += bound
+        for door in bound:
+            door.open(self.handle_new_connection, self._out_of_descriptors)
+
+    def _retry_later(self, absent: Sequence[Place], said: set[str]) -> None:
+        loop = asyncio.get_running_loop()
+        self._retry = loop.call_later(PLACE_RETRY_S, self._open_the_rest, absent, said)
+
+    def _open_the_rest(self, absent: Sequence[Place], said: set[str]) -> None:
+        """Listen where that was not possible before; `said` is why it was not."""
+        still: list[Place] = []
+        for place in absent:
+            try:
+                self._open(doors([place])[0])
+            except OSError as problem:
+                still.append(place)
+                why = why_not_bound(place.host, self._at[1], problem)
+                if problem.errno not in ABSENT and why not in said:
+                    said.add(why)
+                    log.warning("%s; trying again", why)
+            else:
+                log.warning("listening on %s now", self._shown(place))
+        if still:
+            self._retry_later(still, said)
+
+    def _shown(self, place: Place) -> str:
+        """Return one of the host's addresses as it is said."""
+        return f"{place.host} ({self._at[0]})"
+
     def _out_of_descriptors(self, host: str) -> None:
         text = "no file descriptor is left for new clients: raise the limit (ulimit -n)"
         self.access.say(Kind.NO_DESCRIPTORS, host, text)
@@ -140,12 +184,20 @@ class Listener(ModbusTcpServer):
 class RtuOverTcpListener(Listener):
     """RTU frames over TCP, as a transparent converter of an RS485 line carries them.
 
-    As on the line, other unit ids are not answered.
+    As on the line, other unit ids are not answered, and frames come at any pace between any noise.
+    But who brings nothing but noise is sent away: each byte of it costs what a request costs.
     """
+
+    read_bytes = MAX_FRAME_BYTES
+    foreign = (
+        f"sent {MAX_NOISE_BYTES // KIB} KiB without one sound RTU frame, closed: are the "
+        "converter's baud rate and parity those of its line?"
+    )
 
     def converse(self, client: Client) -> RtuConversation:
         """Start a connection's conversation, which counts what the client asks."""
-        return RtuConversation(Overhearing(self.responder, client))
+        overhearing = Overhearing(self.responder, client)
+        return RtuConversation(overhearing, max_noise=MAX_NOISE_BYTES)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -153,7 +205,7 @@ class Connection(asyncio.BufferedProtocol):
 
     It reads into a buffer that all connections share, since each takes its bytes out at once. A
     plain `asyncio.Protocol` gets a new 256 KiB buffer for every read, which doubles the cost of a
-    request.
+    request. After a full buffer it is the next one's turn.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -163,8 +215,10 @@ class Connection(asyncio.BufferedProtocol):
         self._client: Client | None = None
         self.is_own = False
         self._since = 0.0
-        self._heard = 0.0  # when the last byte came
+        self._replied = 0  # bytes
+        self._fetched = 0  # of them, at the last look
         self._waits_since: float | None = None  # that the client fetches its replies
+        self._is_full = False  # too many replies wait, no more requests are heard
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the client or send it away."""
@@ -172,7 +226,8 @@ class Connection(asyncio.BufferedProtocol):
         listener = self._listener
         peer = transport.get_extra_info("peername")  # None: the client is gone already
         self.is_own = peer is not None and peer[:2] in listener.own
-        if peer is None or not (self.is_own or listener.access.enter(peer[0])):
+        is_late = listener.address is None  # it came just before the listener closed
+        if peer is None or is_late or not (self.is_own or listener.access.enter(peer[0])):
             self._transport.abort()
             listener.look_later()
             return
@@ -183,7 +238,6 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._client = listener.clients.of(peer[0], self._since)
         self._client.connected(self._since)
-        self._heard = self._since
         self._conversation = listener.converse(self._client)
         self.limit_unread()
         listener.connections.add(self)
@@ -202,24 +256,37 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Answer what is complete."""
         chunk = self._listener.buffer[:nbytes].tobytes()
-        self._heard = now = time.monotonic()
-        replies = self._conversation.receive(chunk, now)
+        replies = self._conversation.receive(chunk, time.monotonic())
         if replies:
+            self._replied += len(replies)
             self._transport.write(replies)
         if self._conversation.is_broken:
             if not self._conversation.hangs_up:
-                self._complain(Kind.FOREIGN, "does not speak Modbus TCP, closed")
+                self._complain(Kind.FOREIGN, self._listener.foreign)
             self._transport.close()
+        elif nbytes == self._listener.read_bytes:
+            self._give_way()
 
     def pause_writing(self) -> None:
         """Hear no more requests from a client that does not fetch its replies."""
+        self._is_full = True
         self._waits_since = time.monotonic()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on."""
+        self._is_full = False
         self._waits_since = None
         self._transport.resume_reading()
+
+    def _give_way(self) -> None:
+        """Let the others have their turn: uvloop (0.23) would read on, 32 buffers in a row."""
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if not self._is_full and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Forget the client."""
@@ -248,13 +315,14 @@ class Connection(asyncio.BufferedProtocol):
         """Cut off a client that takes too long."""
         limits = self._listener.limits
         begun = self._conversation.begun
+        self._note_fetching(now)
         if self._waits_since is not None and now - self._waits_since > limits.request_s:
             self._complain(Kind.UNREAD, f"fetches no replies for {limits.request_s:g} s, cut off")
         elif begun is not None and now - begun > limits.request_s:
             self._complain(
                 Kind.SLOW, f"has not finished a request within {limits.request_s:g} s, cut off"
             )
-        elif now - self._heard > limits.idle_s:
+        elif now - (self._conversation.spoke or self._since) > limits.idle_s:
             self._complain(Kind.IDLE, f"asked nothing for {limits.idle_s:g} s, closed")
         else:
             return
@@ -266,6 +334,17 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self._transport.close()
+
+    def _note_fetching(self, now: float) -> None:
+        """Note since when the client fetches nothing of what waits, too little to stop hearing."""
+        waiting = self.unread_bytes
+        fetched = self._replied - waiting
+        if not self._is_full:
+            if not waiting:
+                self._waits_since = None
+            elif self._waits_since is None or fetched > self._fetched:
+                self._waits_since = now
+        self._fetched = fetched
 
     def _complain(self, kind: Kind, text: str) -> None:
         self._listener.access.say(kind, self.address, f"{self.address} {text}")

@@ -151,6 +151,7 @@ def test_a_hundred_thousand_random_byte_strings_do_no_harm(
 
 
 ADDRESS = "198.51.100.77"  # TEST-NET-2: nobody else's
+IP_FREEBIND = 15  # linux/in.h: listen where no address is yet
 
 
 def ip(verb: str) -> None:
@@ -186,6 +187,34 @@ def test_an_address_that_comes_goes_and_comes_again_is_served_whenever_it_is_the
     finally:
         with suppress(subprocess.CalledProcessError):
             ip("del")
+    running.stop()
+
+
+def test_an_address_that_comes_with_its_port_taken_says_so_and_is_served_when_it_is_free(
+    start: Start,
+) -> None:
+    try:
+        ip("add")
+        ip("del")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root may give this machine another address")
+    other = CONFIG.replace("LIMITS", "{}") + (
+        f"  - {{tcp: '{ADDRESS}:5030', any: {{meter: house, map: sunspec_213}}}}\n"
+    )
+    with socket.socket() as program:
+        program.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+        program.bind((ADDRESS, 5030))
+        program.listen()
+        running = start(other)
+        running.message(f"{ADDRESS} is no address of this machine now")
+        try:
+            ip("add")
+            running.message(f"{ADDRESS}:5030 is in use by another program: ss -ltnp")
+            program.close()
+            running.message(f"listening on {ADDRESS}:5030 now")
+        finally:
+            with suppress(subprocess.CalledProcessError):
+                ip("del")
     running.stop()
 
 

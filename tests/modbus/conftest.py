@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from . import served
+
 
 @pytest.fixture(scope="module")
 def quick_collections() -> Iterator[None]:
@@ -14,6 +16,13 @@ def quick_collections() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(params=served.LOOPS)
+def each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let `run` run the test's scenario on asyncio's own loop and on uvloop."""
+    monkeypatch.setattr(served, "new_loop", served.LOOPS[request.param])
+    return str(request.param)
 
 
 @pytest.fixture

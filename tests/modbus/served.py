@@ -1,9 +1,11 @@
 """A small map over two meters, and how a scenario over real sockets is run."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+import uvloop
 
 from gateway.modbus.responder import Responder
 from gateway.modbus.unit import Unit
@@ -11,6 +13,7 @@ from gateway.registers import RegisterMap
 from gateway.snapshot import Freshness, Origin, Snapshot, Value
 
 T = TypeVar("T")
+Loop = Callable[[], asyncio.AbstractEventLoop]
 PATIENCE_S = 30.0
 
 MAP = """
@@ -46,9 +49,15 @@ def responder() -> Responder:
     return Responder({1: Unit(register_map, meter()), 2: Unit(register_map, Seen())})
 
 
+# What `obisgate run` may run on.
+LOOPS: Mapping[str, Loop] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+new_loop = LOOPS["asyncio"]  # the fixture `each_loop` changes it
+
+
 def run(scenario: Coroutine[None, None, None]) -> None:
     """Run a scenario; one that hangs fails."""
-    asyncio.run(asyncio.wait_for(scenario, PATIENCE_S))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(asyncio.wait_for(scenario, PATIENCE_S))
 
 
 async def eventually(done: Awaitable[T]) -> T:

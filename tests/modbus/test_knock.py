@@ -21,7 +21,7 @@ from gateway.tls_files import TlsFiles
 
 from .served import GOT_0, PATIENCE_S, READ_0, eventually, responder, run
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("quick_collections", "each_loop", "nothing_is_left_open")
 
 ELSEWHERE = [ip_network("192.0.2.0/24")]  # where nobody is
 Asked = tuple[Listener | UdpListener, bytes, socket.SocketKind]

@@ -7,6 +7,7 @@ import random
 import resource
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -16,15 +17,24 @@ import pytest
 from gateway.limits import KIB, MIN_UNREAD_BYTES, Limits
 from gateway.modbus.access import Kind
 from gateway.modbus.door import KERNEL_BUFFER_BYTES
-from gateway.modbus.server import READ_BYTES, REPLIES_TO_ONE_READ, Listener, RtuOverTcpListener
+from gateway.modbus.rtu import sealed
+from gateway.modbus.server import (
+    MAX_NOISE_BYTES,
+    READ_BYTES,
+    REPLIES_TO_ONE_READ,
+    Connection,
+    Listener,
+    RtuOverTcpListener,
+)
 from gateway.modbus.udp import UdpListener
 
 from .served import GOT_0, READ_0, eventually, responder, run
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("quick_collections", "each_loop", "nothing_is_left_open")
 
 REQUEST = struct.pack(">HHHB", 1, 0, 6, 1) + READ_0
 REPLY = struct.pack(">HHHB", 1, 0, 5, 1) + GOT_0
+ON_A_BUS = sealed(b"\x01" + READ_0), sealed(b"\x01" + GOT_0)
 BIG = struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, 100, 125)
 MOMENT_S = 0.05
 NEVER_S = 3600.0
@@ -70,9 +80,10 @@ class Client:
             with suppress(OSError):
                 await client.writer.wait_closed()
 
-    async def ask(self) -> None:
-        self.writer.write(REQUEST)
-        assert await eventually(self.reader.readexactly(len(REPLY))) == REPLY
+    async def ask(self, framed: tuple[bytes, bytes] = (REQUEST, REPLY)) -> None:
+        request, reply = framed
+        self.writer.write(request)
+        assert await eventually(self.reader.readexactly(len(reply))) == reply
 
     async def is_sent_away(self) -> bool:
         """Wait for the end of the connection."""
@@ -212,6 +223,66 @@ def test_a_converter_on_a_bus_may_bring_anything_at_any_pace() -> None:
     run(scenario())
 
 
+NOISE = bytes.fromhex("14f0") * (MAX_NOISE_BYTES // 2)
+
+
+def test_a_converter_that_brings_nothing_but_noise_is_closed_counted_and_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        async with (
+            listening(Limits(), RtuOverTcpListener) as (listener, port),
+            Client.to(port) as good,
+            Client.to(port, "127.0.0.2") as noisy,
+        ):
+            gone = asyncio.create_task(noisy.is_sent_away())
+            noisy.writer.write(NOISE + b"\x00")
+            while not gone.done():
+                await good.ask(ON_A_BUS)
+            assert await gone
+            assert listener.access.complaints.counts == {Kind.FOREIGN: 1}
+            await good.ask(ON_A_BUS)
+
+    run(scenario())
+    assert caplog.messages == [
+        "127.0.0.2 sent 16 KiB without one sound RTU frame, closed: are the converter's baud rate "
+        "and parity those of its line?"
+    ]
+
+
+def test_a_converter_whose_line_is_noisy_is_served() -> None:
+    async def scenario() -> None:
+        async with listening(Limits(), RtuOverTcpListener) as (_, port), Client.to(port) as bus:
+            for _ in range(5):
+                bus.writer.write(NOISE[:-256])
+                await bus.ask(ON_A_BUS)
+
+    run(scenario())
+
+
+def test_a_converter_that_brings_bytes_but_no_frame_asks_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def drip(client: Client) -> None:
+        with suppress(OSError):
+            while True:
+                client.writer.write(b"\x01")
+                await client.writer.drain()
+                await asyncio.sleep(MOMENT_S)
+
+    async def scenario() -> None:
+        async with (
+            listening(Limits(idle_s=1.0), RtuOverTcpListener) as (_, port),
+            Client.to(port) as bus,
+        ):
+            dripping = asyncio.create_task(drip(bus))
+            assert await bus.is_sent_away()
+            dripping.cancel()
+
+    run(scenario())
+    assert caplog.messages == ["127.0.0.1 asked nothing for 1 s, closed"]
+
+
 # --- how much -------------------------------------------------------------------------------
 
 
@@ -259,6 +330,99 @@ def test_a_client_that_never_reads_is_cut_off_and_costs_at_most_100_kib(
 
     run(scenario())
     assert caplog.messages == ["127.0.0.2 fetches no replies for 0.5 s, cut off"]
+
+
+def test_who_fetches_nothing_of_a_few_replies_is_cut_off_and_who_fetches_some_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits = Limits(idle_s=1e9, request_s=NEVER_S)
+
+    async def scenario() -> None:
+        async with listening(limits) as (listener, port):
+            greedy = NeverReads(port)
+            with greedy.socket:
+                await until(lambda: listener.connections)
+                (servers,) = listener.connections
+
+                async def ask_until_replies_wait() -> None:
+                    while not servers.unread_bytes:
+                        with suppress(BlockingIOError):
+                            greedy.socket.send(BIG)
+                        await asyncio.sleep(0.002)
+
+                async def fetch_all() -> None:
+                    while servers.unread_bytes:
+                        with suppress(BlockingIOError):
+                            greedy.socket.recv(64 * KIB)
+                        await asyncio.sleep(0.002)
+
+                # The looks that follow are of other times than the clock's.
+                now = time.monotonic()
+                for hour in range(5):
+                    await ask_until_replies_wait()
+                    servers.look(now + 0.9 * NEVER_S * hour)
+                    assert servers in listener.connections
+                    assert not servers._is_full
+                    await fetch_all()
+                await ask_until_replies_wait()
+                servers.look(now + 5 * NEVER_S)
+                servers.look(now + 5.9 * NEVER_S)
+                assert not caplog.messages
+                servers.look(now + 6.1 * NEVER_S)
+                await until(lambda: not listener.connections)
+
+    run(scenario())
+    assert caplog.messages == ["127.0.0.2 fetches no replies for 3600 s, cut off"]
+
+
+def test_a_client_that_fetches_nothing_of_a_few_replies_is_cut_off_in_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        async with listening(Limits(request_s=0.5)) as (listener, port):
+            greedy = NeverReads(port)
+            with greedy.socket:
+                await until(lambda: listener.connections)
+                (servers,) = listener.connections
+                while not servers.unread_bytes:
+                    greedy.socket.send(BIG)
+                    await asyncio.sleep(0.002)
+                await until(lambda: not listener.connections)
+
+    run(scenario())
+    assert caplog.messages == ["127.0.0.2 fetches no replies for 0.5 s, cut off"]
+
+
+@pytest.mark.parametrize("kind", [Listener, RtuOverTcpListener])
+def test_after_a_full_buffer_it_is_the_next_ones_turn(kind: type[Listener]) -> None:
+    reads: list[int] = []
+    turn = 0
+
+    class Counted(Connection):
+        def buffer_updated(self, nbytes: int) -> None:
+            reads.append(turn)
+            super().buffer_updated(nbytes)
+
+    async def scenario() -> None:
+        nonlocal turn
+        listener = kind("127.0.0.1", 0, responder())
+        listener.handle_new_connection = lambda: Counted(listener)  # type: ignore[method-assign]
+        address = await listener.start()
+        with socket.socket() as client:
+            client.connect(address)
+            client.setblocking(False)
+            await until(lambda: listener.connections)
+            sent = client.send(REQUEST * 1000)
+            wanted = sent // len(listener.buffer)
+            assert wanted > 10
+            while len(reads) < wanted:
+                await asyncio.sleep(0)
+                turn += 1
+        listener.stop()
+        await until(lambda: not listener.connections)
+
+    run(scenario())
+    assert len(set(reads)) == len(reads), "more than one buffer in one turn"
 
 
 def test_what_the_system_keeps_of_a_connection_is_bounded_too() -> None:
@@ -430,6 +594,20 @@ def test_connects_and_disconnects_leave_no_task_descriptor_or_byte() -> None:
     run(scenario())
 
 
+def test_listeners_that_come_and_go_leave_no_descriptor() -> None:
+    async def scenario() -> None:
+        for number in range(23):
+            listener = Listener("127.0.0.1", 0, responder())
+            await listener.start()
+            listener.stop()
+            await asyncio.sleep(0)
+            if number == 2:
+                before = descriptors()
+        assert descriptors() == before
+
+    run(scenario())
+
+
 # --- descriptors ----------------------------------------------------------------------------
 
 
@@ -475,3 +653,30 @@ def test_without_descriptors_old_clients_live_new_ones_are_refused_and_it_recove
     assert caplog.messages == [
         "no file descriptor is left for new clients: raise the limit (ulimit -n)"
     ]
+
+
+def test_without_even_the_reserve_new_clients_wait_and_are_served_later(
+    few_descriptors: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with listening(Limits()) as (listener, port), Client.to(port) as old:
+            await old.ask()
+            with socket.socket() as newcomer, ExitStack() as hoard:
+                newcomer.setblocking(False)
+                listener._doors[0]._release()
+                with suppress(OSError):
+                    while True:
+                        hoard.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+                await loop.sock_connect(newcomer, ("127.0.0.1", port))
+                await until(lambda: caplog.messages)
+                await old.ask()
+                hoard.close()
+                await loop.sock_sendall(newcomer, REQUEST)
+                assert await eventually(loop.sock_recv(newcomer, 300)) == REPLY
+                await old.ask()
+
+    run(scenario())
+    assert set(caplog.messages) == {
+        "no file descriptor is left for new clients: raise the limit (ulimit -n)"
+    }

@@ -794,6 +794,7 @@ def test_any_bytes_give_whole_replies_or_none(chunks: list[bytes]) -> None:
 
 def test_what_is_kept_of_a_stream_stays_smaller_than_one_request() -> None:
     conversation = Conversation(Responder({}))
+    conversation.receive(b"", NOW)
     request = frame(1, bytes(253))
     most = len(pickle.dumps(conversation)) + len(request) + 16  # pickle's own words
     for chunk in (request * 1000 + request[:-1], request[-1:] + request[:-1], request[-1:]):

@@ -3,8 +3,11 @@
 Clauses: MSL is Modbus over Serial Line 1.02, MAP the Modbus Application Protocol 1.1b3.
 """
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +16,8 @@ from pymodbus.framer import FramerRTU
 
 from gateway.modbus.responder import Responder
 from gateway.modbus.rtu import SILENCE_S, RtuConversation, crc16, gap_s, sealed
+
+TraceFunction = Callable[[FrameType, str, Any], Any]
 
 US, ALSO_US, OTHER, NOBODY, ALL = 1, 2, 5, 9, 0
 NOW = 100.0
@@ -385,6 +390,57 @@ def test_long_noise_is_neither_answered_nor_kept() -> None:
     assert len(bus.conversation._stream._octets) <= 256
     assert len(bus.conversation._stream._due) <= 300
     assert bus.hear(READ) == REPLY
+
+
+LONG = [
+    # A frame of the greatest length may end at each of their bytes.
+    bytes.fromhex("14f0") * 1000,
+    bytes.fromhex("0210000000 00ff") * 300,
+    bytes.fromhex("17") * 2000,
+    Random(4).randbytes(2000),
+]
+
+
+@pytest.mark.parametrize("noise", LONG, ids=lambda noise: noise[:7].hex())
+def test_no_byte_costs_more_than_a_short_frame_whatever_came_before(noise: bytes) -> None:
+    bus, lines = Bus(), 0
+
+    def trace(_frame: FrameType, event: str, _arg: object) -> TraceFunction:
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        bus.hear(noise)
+    finally:
+        sys.settrace(before)
+    assert lines / len(noise) < 60
+
+
+def test_only_where_it_is_asked_for_noise_without_end_breaks_a_conversation() -> None:
+    dice = Random(5)
+    line, converter = RtuConversation(Units()), RtuConversation(Units(), max_noise=4000)
+    for _ in range(4):
+        noise = dice.randbytes(1000)
+        assert (line.receive(noise, NOW), converter.receive(noise, NOW)) == (b"", b"")
+        assert not converter.is_broken
+    assert (line.receive(b"\x00", NOW), converter.receive(b"\x00", NOW)) == (b"", b"")
+    assert converter.is_broken
+    assert not line.is_broken
+
+
+@pytest.mark.parametrize("sound", [READ, READ_OTHER, frame(ALL, "06 0000 0001")])
+def test_noise_between_sound_frames_breaks_nothing(sound: bytes) -> None:
+    dice = Random(6)
+    conversation = RtuConversation(Units(), max_noise=4000)
+    assert conversation.spoke is None
+    for second in range(20):
+        conversation.receive(dice.randbytes(3000), NOW + second)
+        conversation.receive(sound, NOW + second)
+        assert conversation.spoke == NOW + second
+        assert not conversation.is_broken
 
 
 # --- silence --------------------------------------------------------------------------------

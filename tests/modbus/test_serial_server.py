@@ -25,7 +25,7 @@ from gateway.modbus.server import RtuOverTcpListener, SerialListener
 
 from .served import GOT_0, PATIENCE_S, READ_0, eventually, responder, run
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("quick_collections", "each_loop", "nothing_is_left_open")
 needs_mbpoll = pytest.mark.skipif(
     shutil.which("mbpoll") is None, reason="mbpoll is missing: sudo apt-get install mbpoll"
 )

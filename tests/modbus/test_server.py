@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
+from typing import cast
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
@@ -17,7 +18,7 @@ from gateway.modbus.server import Connection, Listener
 
 from .served import GOT_0, PATIENCE_S, READ_0, eventually, responder, run
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("quick_collections", "each_loop", "nothing_is_left_open")
 
 
 @asynccontextmanager
@@ -213,8 +214,8 @@ class WatchedConnection(Connection):
         self._ends = ends
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._ends[transport.get_extra_info("peername")[1]] = transport
+        # uvloop's is none by its class
+        self._ends[transport.get_extra_info("peername")[1]] = cast(asyncio.Transport, transport)
         super().connection_made(transport)
 
 

@@ -17,7 +17,7 @@ from gateway.modbus.udp import UdpListener
 
 from .served import GOT_0, PATIENCE_S, READ_0, eventually, responder, run
 
-pytestmark = pytest.mark.usefixtures("quick_collections", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("quick_collections", "each_loop", "nothing_is_left_open")
 
 
 def datagram(transaction: int, pdu: bytes, unit: int = 1) -> bytes:

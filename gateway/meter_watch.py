@@ -121,6 +121,8 @@ class MeterWatch:
                     self._reading = tasks.create_task(self._read())
                     tasks.create_task(self._watch())
             except ExceptionGroup as failures:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    return  # a group that fails in the moment of its end says only that it fails
                 failure = failures.exceptions[0]
                 # With its traceback the first time.
                 shown = None if repr(failure) in said else failure

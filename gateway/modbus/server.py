@@ -154,7 +154,7 @@ class Connection(asyncio.BufferedProtocol):
             listener.look_later()
             return
         self._since = time.monotonic()
-        self._client = listener.clients.of(peer[0], self._since)
+        self._client = listener.clients.of(peer[0])
         self._client.connected(self._since)
         self._heard = self._since
         self._conversation = listener.converse(self._client)

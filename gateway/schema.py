@@ -15,6 +15,8 @@ from gateway.config import (
     BAUD_RATES,
     DEFAULT_ROLES,
     LINE_WORDS,
+    LONG_HOLD,
+    METER_WORDS,
     PARITIES,
     TLS_PORT,
     TLS_WORDS,
@@ -316,7 +318,12 @@ def _meter() -> Schema:
         "auth_key": _said(key, "as key, only where the operator gives one"),
         "hold": _said(
             _duration(),
-            "how long the last values are served without a telegram: 15s, 500ms, 2min, 1h",
+            f"how long the last values are served without a telegram: 15s, 500ms, {LONG_HOLD}; "
+            "longer only with accept_unsafe",
+        ),
+        "accept_unsafe": _said(
+            {"enum": [True, False, "true", "false"]},
+            f"true: a hold above {LONG_HOLD} is meant so; warned about at every start",
         ),
         "connection": _said(_amount("A"), "the house's main fuse, as 63A"),
         "layout": _said(
@@ -329,9 +336,10 @@ def _meter() -> Schema:
         ),
     }  # fmt: skip
     return {
-        **_object(words, words, required=("source",)),
+        **_object(words, METER_WORDS, required=("source",)),
         "if": {"properties": {"source": {"pattern": "^simulator:"}}},
         "else": {"required": ["key"]},
+        "not": {**_accepted(), "not": {"required": ["hold"]}},
     }
 
 
@@ -459,17 +467,23 @@ def _unit_of() -> Schema:
         ),
         "accept_unsafe": _said(
             {"enum": [True, False, "true", "false"]},
-            "true: stale: last or zero is meant so; warned about at every start",
+            f"true: stale: last or zero, or a hold above {LONG_HOLD} is meant so; warned about at "
+            "every start",
         ),
     }
     is_unsafe = {"properties": {"stale": _one_of(UNSAFE)}, "required": ["stale"]}
-    accepted = {"enum": [True, "true"]}
     return {
         **_object(words, UNIT_WORDS, required=("meter", "map")),
         "if": is_unsafe,
-        "then": {"properties": {"accept_unsafe": accepted}, "required": ["accept_unsafe"]},
-        "else": {"not": {"properties": {"accept_unsafe": accepted}, "required": ["accept_unsafe"]}},
+        "then": _accepted(),
+        "else": {"not": {**_accepted(), "not": {"required": ["hold"]}}},
     }
+
+
+def _accepted() -> Schema:
+    """Return that of lines with accept_unsafe: true; which hold is long, only the reader tells."""
+    accepted = {"enum": [True, "true"]}
+    return {"properties": {"accept_unsafe": accepted}, "required": ["accept_unsafe"]}
 
 
 def _layout() -> Schema:

@@ -218,6 +218,7 @@ meters:
     frequency: 60Hz
     phases: [L2, L3, L1]
   other: {source: "recording:meter.bin", key: file:house.key, hold: 20, connection: 63}
+  slow: {source: simulator:honeywell, hold: 1h, accept_unsafe: true}
 listeners:
   - tcp: 127.0.0.1:5020
     allow: [127.0.0.0/8]
@@ -234,6 +235,7 @@ listeners:
         stale: last
         accept_unsafe: true
       0x02: {meter: other, map: mine, stale: close, hold: 5, accept_unsafe: false}
+      3: {meter: other, map: mine, stale: silent, hold: 10min, accept_unsafe: true}
   - {tcp: 5021, any: {meter: house, map: obis_plain}}
   - {rtu_over_tcp: "0.0.0.0:4196", units: {1: {meter: house, map: obis_plain}}}
   - {udp: "[::]:502", any: {meter: house, map: obis_plain}}
@@ -278,6 +280,7 @@ def test_a_config_that_is_read_has_no_red_line(read: Callable[[str], Config], te
         ("source: simulator:honeywell", "source: honeywell"),
         ("source: simulator:honeywell", "source: recording:x"),  # without a key
         ("honeywell}", "honeywell, hold: long}"),
+        ("honeywell}", "honeywell, accept_unsafe: true}"),
         ("honeywell}", "honeywell, connection: 63V}"),
         ("honeywell}", "honeywell, phases: [L1, L2]}"),
         ("honeywell}", "honeywell, phases: [L1, L2, N]}"),

@@ -542,6 +542,11 @@ class _Reader:
             self._maps[name, given] = self._map(name, given, unit)
         who = f"unit {'any' if unit_id is None else unit_id}"
         hold_s = self._hold(words, who)
+        if isinstance(meter, VirtualMeterConfig) and (hold_s or 0) > meter.hold_s:
+            raise words["hold"].error(
+                f"longer than that of {meter.name}, {meter.hold_s:g} s: after that it is not made "
+                "anew of its meters, however fresh some of them are"
+            )
         stale = self._stale(words, who, meter.name)
         if stale not in UNSAFE and (hold_s or 0) <= LONG_HOLD_S:
             _refuse_acceptance(words, f"stale: {' or '.join(UNSAFE)}, or a hold above {LONG_HOLD}")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.located import ConfigError
-from gateway.state import config_digest, default_path
+from gateway.state import default_path, digest_of
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,11 @@ class NoGatewayError(NoAnswerError):
     """No gateway runs there."""
 
 
+def config_place(config: Path) -> Path:
+    """Return the one name of a config, wherever one stands. What a link leads to may change."""
+    return config.parent.resolve() / config.name
+
+
 def socket_path(config: Path) -> Path:
     """Return where a gateway with this config listens: systemd's place, else beside its state.
 
@@ -55,12 +60,14 @@ def socket_path(config: Path) -> Path:
     """
     if folder := os.environ.get("RUNTIME_DIRECTORY"):
         return Path(folder.split(":")[0]) / "obisgate.sock"
-    path = default_path(config).with_suffix(".sock")
+    config = config_place(config)
+    beside = default_path(config).parent
+    path = beside / f"{config.stem[:40]}-{digest_of(config)}.sock"
     return next((each for each in chain([path], _short_places(config)) if _fits(each)), path)
 
 
 def _short_places(config: Path) -> Iterator[Path]:
-    short = f"{config_digest(config)}.sock"
+    short = f"{digest_of(config)}.sock"
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         yield Path(runtime) / "obisgate" / short
     from tempfile import gettempdir  # half a megabyte that is hardly ever wanted

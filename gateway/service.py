@@ -12,7 +12,7 @@ from gateway import __version__
 from gateway.changes import is_same_meter, listener_changes, meter_changes
 from gateway.combined import Combined
 from gateway.config import Config, ListenerConfig, Metered, UnitConfig
-from gateway.control import ControlSocket, Question, socket_path
+from gateway.control import ControlSocket, Question, config_place, socket_path
 from gateway.listening import Bound, Units, open_all, place_of, units_of
 from gateway.located import ConfigError
 from gateway.meter import Meter
@@ -61,9 +61,11 @@ class Service:
         """
         try:
             await self._open_control()
+            _claim(self._state)
             await open_all(self._bound)
         except ConfigError:
             self._control.close()
+            self._state.release()
             raise
         return self._bound
 
@@ -82,7 +84,8 @@ class Service:
                 bound.close()
             for each in self._running:
                 await each.stop()
-            self._remember()
+            await self._remember()
+            self._state.release()
 
     async def reload(self) -> list[str]:
         """Read the config anew, with all that it names, and apply it; return what has changed.
@@ -105,7 +108,7 @@ class Service:
         now = time.monotonic()
         return {
             "version": __version__,
-            "config": str(self._file.resolve()),
+            "config": str(config_place(self._file)),
             "pid": os.getpid(),
             "uptime_s": round(now - self._began, 3),
             "meters": {name: watch.status(now) for name, watch in self._watches.items()},
@@ -152,7 +155,16 @@ class Service:
         changes = self._meter_changes(config, watches)
         changes += [f"listener {each.describe()}: removed" for each in leaving]
         changes += [text for each in places for text in each.changes()]
-        await open_all([each for each in coming if each.config.line is None], leaving)
+        state = self._state
+        if state.path != config.state:
+            state = StateFile(config.state)
+            _claim(state)
+        try:
+            await open_all([each for each in coming if each.config.line is None], leaving)
+        except ConfigError:
+            if state is not self._state:
+                state.release()
+            raise
 
         for place in places:
             place.change()
@@ -166,8 +178,9 @@ class Service:
         warnings = [each for each in config.warnings if each not in self._config.warnings]
         self._config, self._watches, self._bound = config, watches, bound
         self._combined = combined
-        if self._state.path != config.state:
-            self._state, self._remembered = StateFile(config.state), {}
+        if state is not self._state:
+            self._state.release()
+            self._state, self._remembered = state, {}
 
         for each in leaving:
             each.close()
@@ -276,7 +289,7 @@ class Service:
             case "health":
                 return {"summary": self.summary(), "trouble": await self.trouble(ANSWER_S)}
             case "reload":
-                own = str(self._file.resolve())
+                own = str(config_place(self._file))
                 if question.get("config", own) != own:
                     return {"error": f"this gateway runs with {own}"}
                 try:
@@ -290,15 +303,16 @@ class Service:
         """Keep the state, rarely: an SD card wears out."""
         while True:
             await asyncio.sleep(STATE_INTERVAL_S)
-            self._remember()
+            await self._remember()
 
-    def _remember(self) -> None:
+    async def _remember(self) -> None:
         """Write down what the next run must know of the meters; say once if that cannot be."""
         meters = {each.meter.name: past for each in self._watches.values() if (past := each.past)}
         if not meters or meters == self._remembered:
             return
         try:
-            self._state.write(meters)
+            # A worn card takes seconds, for which no client waits.
+            await asyncio.to_thread(self._state.write, meters)
         except OSError as problem:
             if not self._is_state_complained:
                 log.warning(
@@ -309,6 +323,13 @@ class Service:
             self._is_state_complained = True
         else:
             self._remembered = meters
+
+
+def _claim(state: StateFile) -> None:
+    if not state.claim():
+        raise ConfigError(
+            f"{state.path} is another gateway's, which runs: give each its own with state: …"
+        )
 
 
 class _Place(NamedTuple):

@@ -1,5 +1,6 @@
 """What is remembered of the meters over a restart: one small file, written whole or not at all."""
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -27,6 +28,35 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: int | None = None
+
+    def claim(self) -> bool:
+        """Keep the file for this process until `release`; False: another gateway has it.
+
+        The lock is a file beside it, as its own is replaced by each write. Where none can be made
+        nothing can be written either, which is said then.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            beside = self.path.with_name(f"{self.path.name}.lock")
+            lock = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return True
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        except OSError:  # a file system without locks
+            pass
+        self._lock = lock
+        return True
+
+    def release(self) -> None:
+        """Leave the file to others."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def read(self) -> tuple[dict[str, Seen], str | None]:
         """Return what is remembered by meter name, and in words what was wrong with the file.
@@ -84,15 +114,16 @@ def default_path(config: Path) -> Path:
         home = home.expanduser()
     except RuntimeError:  # a user without a home
         home = config.parent
-    return home / "obisgate" / f"{config.resolve().stem[:40]}-{config_digest(config)}.json"
+    config = config.resolve()
+    return home / "obisgate" / f"{config.stem[:40]}-{digest_of(config)}.json"
 
 
-def config_digest(config: Path) -> str:
+def digest_of(config: Path) -> str:
     """Return what tells the gateway of one config from all others, as 16 hex digits."""
     # Two configs of one user are two gateways: /a-b/c.yaml is not /a/b-c.yaml.
     # Not hashlib: it loads a second OpenSSL of half a megabyte.
     digest = Hash(SHA256())
-    digest.update(os.fsencode(config.resolve()))
+    digest.update(os.fsencode(config))
     return digest.finalize().hex()[:16]
 
 

@@ -372,6 +372,10 @@ VIRTUAL_MISTAKES = {
         in_site("hold: 5s", "hold: 11s"),
         "6:47: longer than that of site, 10 s: what is stale there would be served here",
     ),
+    "shown longer than it is held": (
+        in_site("meter: site, map", "hold: 11s, meter: site, map"),
+        "11:17: longer than that of site, 10 s: after that it is not made anew of its meters",
+    ),
     "adjusted": (
         in_site("meter: site, map", "adjust: {current_l1: {factor: 2}}, meter: site, map"),
         "11:19: meter site is house + annex, and nothing is adjusted of it",

@@ -261,6 +261,21 @@ def test_else_it_lies_beside_the_state_and_each_config_has_its_own(no_places: Pa
     assert one.suffix == ".sock"
 
 
+def test_a_config_behind_a_link_is_asked_by_the_links_name_wherever_it_leads(
+    no_places: Path,
+) -> None:
+    folder = no_places / "etc"
+    folder.mkdir()
+    link = folder / "config.yaml"
+    link.symlink_to("v1.yaml")
+    before = socket_path(link)
+    link.unlink()
+    link.symlink_to("v2.yaml")
+    (no_places / "other").symlink_to(folder)
+    assert socket_path(link) == socket_path(no_places / "other" / "config.yaml") == before
+    assert socket_path(folder / "v2.yaml") != before
+
+
 @pytest.mark.parametrize("has_runtime_folder", [True, False])
 def test_a_path_too_long_for_a_socket_gives_way_to_a_short_one(
     no_places: Path, monkeypatch: pytest.MonkeyPatch, has_runtime_folder: bool

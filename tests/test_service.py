@@ -2,20 +2,24 @@
 
 import asyncio
 import logging
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gateway import meter_watch
+from gateway import meter_watch, service
 from gateway.config import Config
+from gateway.located import ConfigError
 from gateway.meter import Meter
 from gateway.service import Service
+from gateway.sources import Source
 from gateway.sources.source import Deliver, Opened
 from gateway.telegram import Telegram
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 CONFIG = """\
 state: state.json
 meters:
@@ -42,6 +46,16 @@ class Stumbling:
     async def run(self, _deliver: Deliver, _opened: Opened) -> None:
         self.tries += 1
         raise ZeroDivisionError("nobody thought of that")
+
+
+class Lasting:
+    """A simulator that is taken for a meter which goes on counting."""
+
+    is_lasting = True
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.describe, self.trouble, self.run = source.describe, source.trouble, source.run
 
 
 def run(config: Config, hear: Callable[[Meter, Telegram], bool]) -> None:
@@ -99,3 +113,50 @@ def test_a_hundred_meters_are_read_side_by_side(tmp_path: Path) -> None:
 
     run(replace(config, meters={"house": config.meters["house"], **meters}), hear)
     assert heard == {"house", *meters}
+
+
+def test_a_disk_that_hangs_keeps_no_client_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    config = Config.read(tmp_path / "config.yaml")
+    house = replace(config.meters["house"], source=Lasting(config.meters["house"].source))
+    asked, answers = threading.Event(), threading.Event()
+
+    def hang(_: int) -> None:
+        asked.set()
+        assert answers.wait(PATIENCE_S)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    monkeypatch.setattr(service, "STATE_INTERVAL_S", 0.05)
+    heard_meanwhile = 0
+
+    def hear(meter: Meter, telegram: Telegram) -> bool:
+        nonlocal heard_meanwhile
+        heard_meanwhile += asked.is_set()
+        if heard_meanwhile >= 5:
+            answers.set()
+        return heard_meanwhile >= 5
+
+    run(replace(config, meters={"house": house}), hear)
+
+
+def test_two_gateways_do_not_share_a_state(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    (tmp_path / "other.yaml").write_text(CONFIG)
+
+    async def scenario() -> None:
+        first, second = (
+            Service(Config.read(tmp_path / name), lambda *_: None)
+            for name in ("config.yaml", "other.yaml")
+        )
+        await first.listen()
+        with pytest.raises(ConfigError, match=r"state\.json is another gateway's, which runs"):
+            await second.listen()
+        stop = asyncio.Event()
+        stop.set()
+        await first.run(stop)
+        await second.listen()
+        await second.run(stop)
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))

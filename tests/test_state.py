@@ -422,3 +422,20 @@ def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
     state = StateFile(tmp_path / "state.json")
     state.write({"house": Seen(bytes(8), 1, {}, None, None)})
     assert state.path.stat().st_mode & 0o077 == 0
+
+
+# --- whose it is ----------------------------------------------------------------------------
+
+
+def test_a_state_has_one_gateway_at_a_time(tmp_path: Path) -> None:
+    ours, theirs = StateFile(tmp_path / "s" / "a.json"), StateFile(tmp_path / "s" / "a.json")
+    assert ours.claim()
+    assert not theirs.claim()
+    assert StateFile(tmp_path / "s" / "b.json").claim()
+    ours.release()
+    assert theirs.claim()
+
+
+def test_where_no_lock_can_be_made_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert StateFile(tmp_path / "file" / "a.json").claim()

@@ -13,7 +13,7 @@ from gateway.cli.doctor_shown import AsJson, AsText
 from gateway.cli.reached import listeners_of
 from gateway.cli.told import chosen_meter, system_language
 from gateway.config import Config, MeterConfig
-from gateway.control import NoGatewayError, ask, find_socket
+from gateway.control import NoGatewayError, ask, config_place, find_socket
 from gateway.duration import parse_duration
 from gateway.ladder import (
     Finding,
@@ -191,7 +191,7 @@ def _answer(config: Path) -> dict[str, Any]:
         # Its folder may not be looked into: a gateway of our own has none there.
         raise NoGatewayError(f"{problem.filename}: {problem.strerror}") from None
     status = ask(path, {"ask": "status"})
-    if status.get("config", str(config.resolve())) != str(config.resolve()):
+    if status.get("config", str(config_place(config))) != str(config_place(config)):
         # The system service, whose socket is asked where the config has none of its own.
         raise NoGatewayError(f"the gateway at {path} has another config, {status['config']}")
     return status

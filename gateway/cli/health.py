@@ -22,7 +22,7 @@ def add_to(commands: Commands) -> None:
 
 def health(options: argparse.Namespace) -> int:
     """Print how it is; 1 if something is wrong that a restart would mend."""
-    answer = ask(find_socket(options.config.resolve()), {"ask": "health"})
+    answer = ask(find_socket(options.config), {"ask": "health"})
     if trouble := answer.get("trouble") or answer.get("error"):
         print(trouble, file=sys.stderr)
         return 1

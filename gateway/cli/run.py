@@ -29,6 +29,7 @@ from gateway.telegram import Telegram
 log = logging.getLogger("gateway")
 
 TERMINAL = 0  # the descriptor of standard input
+TERMINAL_LOOK_S = 1.0
 
 # How mbpoll and FieldTalk's modpoll name a type, and what makes them take its high word first.
 PROTOCOLS = {
@@ -141,6 +142,7 @@ class _Signals:
         self.reload = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sockets: Sequence[socket.socket] = ()
+        # A closed terminal sends SIGHUP, too, and at once: one that comes later is meant for us.
         self._has_terminal = os.isatty(TERMINAL)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._heard)
@@ -156,9 +158,17 @@ class _Signals:
         self._loop.add_reader(woken, woken.recv, 4096)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         self._sockets = woken, waker
+        if self._has_terminal:
+            self._look()
+
+    def _look(self) -> None:
+        """See whether the terminal is still there, as long as it was."""
+        if self._loop is None or not os.isatty(TERMINAL):
+            self._has_terminal = False
+        else:
+            self._loop.call_later(TERMINAL_LOOK_S, self._look)
 
     def _heard(self, number: int, *_: object) -> None:
-        # A terminal that was closed sends SIGHUP, too.
         is_reload = number == signal.SIGHUP and not (self._has_terminal and not os.isatty(TERMINAL))
         event = self.reload if is_reload else self.stop
         if self._loop is None:

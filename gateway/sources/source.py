@@ -90,7 +90,8 @@ async def keep_running(
                 say(f"{problem}; trying again")
         else:
             return
-        if source.trouble():
+        # A name server that is silent would make all meters and clients wait.
+        if await asyncio.to_thread(source.trouble):
             pause_s = FIRST_RETRY_S
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_RETRY_S)

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from pymodbus.client import ModbusTcpClient, ModbusUdpClient
 
+from gateway.cli.run import TERMINAL_LOOK_S
 from gateway.control import ask, socket_path
 from gateway.modbus.rtu import sealed
 from gateway.simulator import SimulatedMeter
@@ -529,6 +530,35 @@ def test_a_closed_terminal_stops_it(config: Path, port: int) -> None:
     os.close(terminal)
     assert os.waitpid(pid, 0)[1] == 0
     assert not socket_path(config).exists()
+
+
+def test_one_whose_terminal_is_long_gone_is_reloaded_by_the_same_signal(
+    config: Path, port: int
+) -> None:
+    config.write_text(listening(port))
+    # Not its controlling terminal: like a shell's background job that was disowned.
+    theirs, ours = os.openpty()
+    running = subprocess.Popen(
+        [OBISGATE, "run", config, "--log-format", "json"],
+        stdin=ours,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    os.close(ours)
+    assert running.stdout
+    try:
+        while '"listener"' not in running.stdout.readline():
+            pass
+        os.close(theirs)
+        time.sleep(2 * TERMINAL_LOOK_S)  # what it waits for tells nobody
+        running.send_signal(signal.SIGHUP)
+        assert any("reloaded: nothing changed" in line for line in running.stdout)
+        assert running.poll() is None
+    finally:
+        running.kill()
+        running.wait()
+        running.stdout.close()
 
 
 def test_without_a_gateway_it_says_how_to_start_one(config: Path, port: int) -> None:

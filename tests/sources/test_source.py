@@ -1,6 +1,7 @@
 """keep_running: a source that breaks is tried again, and the reason is said once."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -236,5 +237,26 @@ def test_cancelling_ends_a_pause() -> None:
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
+
+
+def test_a_source_that_is_slow_to_say_what_troubles_it_keeps_nobody_waiting() -> None:
+    """As one whose name server is silent."""
+    answered = threading.Event()
+
+    class Slow(Scripted):
+        def trouble(self) -> str | None:
+            assert answered.wait(PATIENCE_S)
+            return None
+
+    async def scenario() -> None:
+        source = Slow("it broke", END)
+        running = asyncio.create_task(keep_running(source, lambda *_: None, lambda _: None))
+        for _ in range(100):  # the loop goes on while it is asked
+            await asyncio.sleep(0.001)
+        assert not running.done()
+        answered.set()
+        await running
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))

@@ -49,7 +49,7 @@ COMMAND = [sys.executable, "-c", "import sys; from gateway.cli import main; sys.
 CONFIG = """
 state: state.json
 meters:
-  house: {{source: "serial:{device}?parity=none", key: {key}, hold: 1h}}
+  house: {{source: "serial:{device}?parity=none", key: {key}, hold: 5min}}
 listeners:
   - tcp: 127.0.0.1:0
     units: {{1: {{meter: house, map: sunspec_213}}, 2: {{meter: house, map: obis_plain}}}}

@@ -46,7 +46,7 @@ FIRST, REGISTERS = 40071, 124  # of the meter model in the map
 START = datetime(2026, 6, 21, 11, 0, tzinfo=UTC)
 CONFIG = f"""
 state: state.json
-meters: {{"0": {{source: "simulator:{MODEL}", hold: 1h}}}}
+meters: {{"0": {{source: "simulator:{MODEL}", hold: 5min}}}}
 listeners: [{{tcp: "127.0.0.1:0", any: {{meter: "0", map: obis_plain}}}}]
 """
 

@@ -57,7 +57,7 @@ MOST_KIB_A_DAY = 4.0  # a year of it is 1.4 MiB
 CONFIG = """
 state: state.json
 meters:
-  house: {{source: simulator:kaifa-ma309m, key: {key}, hold: 1h}}
+  house: {{source: simulator:kaifa-ma309m, key: {key}, hold: 5min}}
 listeners:
   - tcp: 127.0.0.1:0
     units: {{1: {{meter: house, map: obis_plain}}, 2: {{meter: house, map: sunspec_213}}}}

@@ -30,6 +30,15 @@ _USES = (
 )  # fmt: skip
 
 
+# What says that a certificate has no such extension, or none that can be read.
+_NO_EXTENSION = (
+    ValueError,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Issued:
     """A certificate and its key, both as PEM."""
@@ -73,12 +82,7 @@ def role_of(certificate: bytes) -> str | None:
         found = x509.load_der_x509_certificate(certificate).extensions.get_extension_for_oid(
             ROLE_OID
         )
-    except (
-        ValueError,
-        x509.ExtensionNotFound,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-    ):
+    except _NO_EXTENSION:
         return None
     value = found.value
     return _utf8_text(value.value) if isinstance(value, x509.UnrecognizedExtension) else None
@@ -87,6 +91,28 @@ def role_of(certificate: bytes) -> str | None:
 def expiry(pem: bytes) -> datetime:
     """Return when the first certificate of a PEM file ends; ValueError if there is none."""
     return x509.load_pem_x509_certificates(pem)[0].not_valid_after_utc
+
+
+def may_serve(pem: bytes) -> bool:
+    """Tell whether the first certificate of a PEM file may prove a server (RFC 5280, 4.2.1.12).
+
+    One that names no purpose may. ValueError if there is none.
+    """
+    certificate = x509.load_pem_x509_certificates(pem)[0]
+    try:
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except _NO_EXTENSION:
+        return True
+    allowed = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
+    return any(purpose in purposes for purpose in allowed)
+
+
+def has_root(pem: bytes) -> bool:
+    """Tell whether a certificate of a PEM file is its own issuer; ValueError if there is none.
+
+    OpenSSL trusts a client only if the chain of signatures ends with such a one.
+    """
+    return any(each.issuer == each.subject for each in x509.load_pem_x509_certificates(pem))
 
 
 def is_pair(certificate: bytes, key: bytes) -> bool:

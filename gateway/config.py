@@ -38,6 +38,8 @@ from gateway.telegram.layouts import LAYOUTS
 from gateway.tls_files import TlsFiles
 
 DEFAULT_HOLD_S = 15.0
+LONG_HOLD = "5min"  # what is served for longer without a telegram must be accepted
+LONG_HOLD_S = parse_duration(LONG_HOLD)
 # What people call it, an example, and what a house may have of it.
 AMOUNTS = {
     "A": ("current", "63A", 1, 1000),
@@ -46,8 +48,8 @@ AMOUNTS = {
 }
 VIRTUAL_WORDS = (*Combination, "hold")  # of a meter that is made of others
 METER_WORDS = (
-    "source", *Combination, "key", "auth_key", "hold", "connection", "layout", "frequency",
-    "phases", "record",
+    "source", *Combination, "key", "auth_key", "hold", "accept_unsafe", "connection", "layout",
+    "frequency", "phases", "record",
 )  # fmt: skip
 UNIT_WORDS = (
     "meter", "map", "base", "serial", "rated_power", "adjust", "hold", "stale", "accept_unsafe",
@@ -353,7 +355,9 @@ class _Reader:
         else:
             raise meter.error(f"'key' is missing: meter {name.text()!r} sends encrypted telegrams")
         auth_key = self._key(words["auth_key"]) if "auth_key" in words else None
-        hold_s = _duration(words["hold"]) if "hold" in words else DEFAULT_HOLD_S
+        hold_s = self._hold(words, f"meter {name.text()}") or DEFAULT_HOLD_S
+        if hold_s <= LONG_HOLD_S:
+            _refuse_acceptance(words, f"a hold above {LONG_HOLD}")
         try:
             source = open_source(address, key, auth_key)
         except ValueError as problem:
@@ -536,35 +540,51 @@ class _Reader:
             if name not in known:
                 raise words["map"].error(f"unknown map {name!r}{nearest(name, known)}")
             self._maps[name, given] = self._map(name, given, unit)
+        who = f"unit {'any' if unit_id is None else unit_id}"
+        hold_s = self._hold(words, who)
+        stale = self._stale(words, who, meter.name)
+        if stale not in UNSAFE and (hold_s or 0) <= LONG_HOLD_S:
+            _refuse_acceptance(words, f"stale: {' or '.join(UNSAFE)}, or a hold above {LONG_HOLD}")
         return UnitConfig(
             meter.name,
             name,
             self._maps[name, given],
             adjustment if adjustment != Adjustment() else None,
-            _duration(words["hold"]) if "hold" in words else None,
-            self._stale(words, meter.name, unit_id),
+            hold_s,
+            stale,
         )
 
-    def _stale(self, words: Mapping[str, Located], meter: str, unit_id: int | None) -> Stale | None:
+    def _hold(self, words: Mapping[str, Located], who: str) -> float | None:
+        """Read how long the last values are served; a long time must be accepted."""
+        if "hold" not in words:
+            return None
+        hold_s, written = _duration(words["hold"]), words["hold"].text().strip()
+        if hold_s <= LONG_HOLD_S:
+            return hold_s
+        if not _is_accepted(words):
+            raise words["hold"].error(
+                f"hold: {written} shows the last values for so long after the meter has fallen "
+                "silent: an inverter or wallbox goes on regulating by them, and cannot tell. "
+                f"Choose {LONG_HOLD} or less; or write accept_unsafe: true beside it"
+            )
+        self._warnings.append(
+            f"{words['hold'].where}: unsafe: {who} shows its last values for as long without a "
+            f"telegram, and no client can tell (hold: {written})"
+        )
+        return hold_s
+
+    def _stale(self, words: Mapping[str, Located], who: str, meter: str) -> Stale | None:
         """Read what the unit says of a stale meter; what no client can see must be accepted."""
         stale = Stale(words["stale"].choice(list(Stale), "reaction")) if "stale" in words else None
-        is_accepted = "accept_unsafe" in words and (
-            words["accept_unsafe"].choice(("true", "false"), "answer") == "true"
-        )
         if stale not in UNSAFE:
-            if is_accepted:
-                raise words["accept_unsafe"].error(
-                    f"nothing is to be accepted: it goes with stale: {' or '.join(UNSAFE)}"
-                )
             return stale
         what = UNSAFE_MEANINGS[stale]
-        if not is_accepted:
+        if not _is_accepted(words):
             raise words["stale"].error(
                 f"stale: {stale} shows {what} for as long as the meter is silent: an inverter or "
                 "wallbox goes on regulating by them, and cannot tell. Choose exception, silent, "
                 "not_available or close; or write accept_unsafe: true beside it"
             )
-        who = f"unit {'any' if unit_id is None else unit_id}"
         self._warnings.append(
             f"{words['stale'].where}: unsafe: while meter {meter} is silent, {who} shows {what}, "
             f"and no client can tell (stale: {stale})"
@@ -665,6 +685,19 @@ def _duration(written: Located) -> float:
         return parse_duration(written.text())
     except ValueError as problem:
         raise written.error(str(problem)) from None
+
+
+def _is_accepted(words: Mapping[str, Located]) -> bool:
+    """Tell whether accept_unsafe: true is written."""
+    if "accept_unsafe" not in words:
+        return False
+    return words["accept_unsafe"].choice(("true", "false"), "answer") == "true"
+
+
+def _refuse_acceptance(words: Mapping[str, Located], of_what: str) -> None:
+    """Refuse an accept_unsafe: true where nothing is unsafe: it would hide what comes later."""
+    if _is_accepted(words):
+        raise words["accept_unsafe"].error(f"nothing is to be accepted: it goes with {of_what}")
 
 
 def _phases(written: Located) -> tuple[str, ...]:

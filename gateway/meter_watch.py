@@ -63,6 +63,7 @@ class MeterWatch:
         self._came = asyncio.Event()
         self._hold_changed = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self._recorder = _recorder(config)
         self._reading: asyncio.Task[None] | None = None
         self._said: dict[Layer, float] = {}  # when a fault of that layer was last logged
@@ -91,6 +92,7 @@ class MeterWatch:
 
     async def stop(self) -> None:
         """Read no more; the source is closed when this returns, and the recording whole."""
+        self._is_stopping = True
         if self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work])
@@ -121,6 +123,8 @@ class MeterWatch:
                     self._reading = tasks.create_task(self._read())
                     tasks.create_task(self._watch())
             except ExceptionGroup as failures:
+                if self._is_stopping:
+                    return  # a group that fails as it is cancelled does not tell of the latter
                 failure = failures.exceptions[0]
                 # With its traceback the first time.
                 shown = None if repr(failure) in said else failure

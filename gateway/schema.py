@@ -15,6 +15,7 @@ from gateway.config import (
     BAUD_RATES,
     DEFAULT_ROLES,
     LINE_WORDS,
+    LONG_HOLD,
     METER_WORDS,
     PARITIES,
     RECORD_WORDS,
@@ -330,8 +331,12 @@ def _meter() -> Schema:
         "auth_key": _said(key, "as key, only where the operator gives one"),
         "hold": _said(
             _duration(),
-            "how long the last values are served without a telegram: 15s, 500ms, 2min, 1h; of a "
-            "sum or difference the shortest of its meters', if it is left out",
+            f"how long the last values are served without a telegram: 15s, 500ms, {LONG_HOLD}; "
+            "longer only with accept_unsafe; of a sum or difference the shortest of its meters'",
+        ),
+        "accept_unsafe": _said(
+            {"enum": [True, False, "true", "false"]},
+            f"true: a hold above {LONG_HOLD} is meant so; warned about at every start",
         ),
         "connection": _said(_amount("A"), "the house's main fuse, as 63A"),
         "layout": _said(
@@ -356,6 +361,7 @@ def _meter() -> Schema:
             "if": {"properties": {"source": {"pattern": "^simulator:"}}},
             "else": {"required": ["key"]},
         },
+        "not": {**_accepted(), "not": {"required": ["hold"]}},
     }
 
 
@@ -499,17 +505,23 @@ def _unit_of() -> Schema:
         ),
         "accept_unsafe": _said(
             {"enum": [True, False, "true", "false"]},
-            "true: stale: last or zero is meant so; warned about at every start",
+            f"true: stale: last or zero, or a hold above {LONG_HOLD} is meant so; warned about at "
+            "every start",
         ),
     }
     is_unsafe = {"properties": {"stale": _one_of(UNSAFE)}, "required": ["stale"]}
-    accepted = {"enum": [True, "true"]}
     return {
         **_object(words, UNIT_WORDS, required=("meter", "map")),
         "if": is_unsafe,
-        "then": {"properties": {"accept_unsafe": accepted}, "required": ["accept_unsafe"]},
-        "else": {"not": {"properties": {"accept_unsafe": accepted}, "required": ["accept_unsafe"]}},
+        "then": _accepted(),
+        "else": {"not": {**_accepted(), "not": {"required": ["hold"]}}},
     }
+
+
+def _accepted() -> Schema:
+    """Return that of lines with accept_unsafe: true; which hold is long, only the reader tells."""
+    accepted = {"enum": [True, "true"]}
+    return {"properties": {"accept_unsafe": accepted}, "required": ["accept_unsafe"]}
 
 
 def _layout() -> Schema:

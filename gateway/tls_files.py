@@ -33,10 +33,18 @@ class TlsFiles:
         # Imported here and below: it costs 4 MiB, which no one pays who has no TLS listener.
         from gateway import certificates
 
+        certificate = _read(self.certificate)
         try:
-            return certificates.expiry(_read(self.certificate))
+            expires = certificates.expiry(certificate)
+            may_serve = certificates.may_serve(certificate)
         except ValueError:
             raise ConfigError(f"{self.certificate} is no certificate (PEM)") from None
+        if not may_serve:
+            raise ConfigError(
+                f"{self.certificate} may not prove a server (its extended key usage lacks "
+                "serverAuth), so no client would trust it: is it a client's?"
+            )
+        return expires
 
     def check_key(self) -> ssl.SSLContext:
         """Read the key: only its owner may read it, and it belongs to the certificate.
@@ -72,9 +80,14 @@ class TlsFiles:
 
         authorities = _read(self.clients_ca)
         try:
-            certificates.expiry(authorities)
+            has_root = certificates.has_root(authorities)
         except ValueError:
             raise ConfigError(f"{self.clients_ca} is no certificate (PEM)") from None
+        if not has_root:
+            raise ConfigError(
+                f"{self.clients_ca} has no certificate that signed itself, so no client could be "
+                "trusted: name the authority that signs the clients, up to its root"
+            )
         try:
             context.load_verify_locations(cadata=authorities.decode("ascii", "ignore"))
         except (OSError, ValueError) as problem:

@@ -193,7 +193,7 @@ def test_an_auth_key_reaches_the_simulator(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hold", "seconds"), [("15s", 15), ("30", 30), ("500ms", 0.5), ("2h", 7200)]
+    ("hold", "seconds"), [("15s", 15), ("30", 30), ("500ms", 0.5), ("5min", 300)]
 )
 def test_hold_is_a_duration(house: House, hold: str, seconds: float) -> None:
     config = house.read(changed("kaifa-ma309m\n", f"kaifa-ma309m\n    hold: {hold}\n"))
@@ -504,6 +504,25 @@ def test_values_that_hide_a_silent_meter_are_served_when_accepted_and_warned_abo
     ]
 
 
+def test_a_long_hold_is_taken_when_accepted_and_warned_about(house: House) -> None:
+    text = unit_with("hold: 301s, accept_unsafe: true, stale: silent")
+    text = text.replace("kaifa-ma309m\n", "kaifa-ma309m\n    hold: 2h\n    accept_unsafe: true\n")
+    config = house.read(text)
+    assert config.meters["house"].hold_s == 7200
+    assert config.listeners[0].units[1].hold_s == 301
+    assert config.warnings == [
+        f"{house.path}:4:11: unsafe: meter house shows its last values for as long without a "
+        "telegram, and no client can tell (hold: 2h)",
+        f"{house.path}:9:48: unsafe: unit 1 shows its last values for as long without a "
+        "telegram, and no client can tell (hold: 301s)",
+    ]
+
+
+def test_one_acceptance_is_for_all_of_its_unit_and_each_is_warned_about(house: House) -> None:
+    config = house.read(unit_with("hold: 1h, stale: last, accept_unsafe: true"))
+    assert len(config.warnings) == 2
+
+
 def test_what_is_as_usual_adjusts_nothing(house: House) -> None:
     for text in (CONFIG, meter_with("frequency: 50Hz"), meter_with("phases: [L1, L2, L3]")):
         config = house.read(text)
@@ -717,6 +736,12 @@ def test_an_error_in_a_map_names_the_maps_own_file_line_and_column(house: House)
 
 # --- mistakes, each with its place ----------------------------------------------------------
 
+LONG_HOLD = (
+    "shows the last values for so long after the meter has fallen silent: an inverter or wallbox "
+    "goes on regulating by them, and cannot tell. Choose 5min or less; or write accept_unsafe: "
+    "true beside it"
+)
+
 MISTAKES = {
     # words
     "a typo at the top": (
@@ -738,7 +763,7 @@ MISTAKES = {
     "a word that is like no other": (
         changed("source:", "xyz:"),
         "3:5: unknown word 'xyz'; known are source, sum, difference, key, auth_key, hold,"
-        " connection, layout, frequency, phases, record",
+        " accept_unsafe, connection, layout, frequency, phases, record",
     ),
     "a word twice": (
         changed("    units:", "    tcp: 5021\n    units:"),
@@ -841,6 +866,22 @@ MISTAKES = {
     "a bad hold": (
         changed("kaifa-ma309m\n", "kaifa-ma309m\n    hold: soon\n"),
         "4:11: 'soon' is no duration; one looks like 15s, 500ms, 2min or 1h",
+    ),
+    "a hold that hides a silent meter": (
+        meter_with("hold: 301s"),
+        f"4:11: hold: 301s {LONG_HOLD}",
+    ),
+    "a long hold that was declined": (
+        meter_with("hold: 0.1h\n    accept_unsafe: false"),
+        f"4:11: hold: 0.1h {LONG_HOLD}",
+    ),
+    "a short hold that is accepted": (
+        meter_with("hold: 5min\n    accept_unsafe: true"),
+        "5:20: nothing is to be accepted: it goes with a hold above 5min",
+    ),
+    "a unit's hold that hides a silent meter": (
+        unit_with("hold: 31622400"),
+        f"7:48: hold: 31622400 {LONG_HOLD}",
     ),
     "no time to hold": (
         changed("kaifa-ma309m\n", "kaifa-ma309m\n    hold: 0s\n"),
@@ -981,11 +1022,11 @@ MISTAKES = {
     ),
     "nothing to accept": (
         unit_with("accept_unsafe: true"),
-        "7:57: nothing is to be accepted: it goes with stale: last or zero",
+        "7:57: nothing is to be accepted: it goes with stale: last or zero, or a hold above 5min",
     ),
     "nothing unsafe to accept": (
         unit_with("stale: close, accept_unsafe: true"),
-        "7:71: nothing is to be accepted: it goes with stale: last or zero",
+        "7:71: nothing is to be accepted: it goes with stale: last or zero, or a hold above 5min",
     ),
     "no answer to what is accepted": (
         unit_with("stale: last, accept_unsafe: maybe"),

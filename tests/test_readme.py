@@ -49,6 +49,6 @@ def test_the_maps_that_it_names_are_shipped_and_counted() -> None:
 def test_every_command_stands_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    commands = re.findall(r"^    (\w+)  ", capsys.readouterr().out, re.MULTILINE)
+    commands = re.findall(r"^    (\w+)(?:  |$)", capsys.readouterr().out, re.MULTILINE)
     assert commands
     assert re.findall(r"^\| `obisgate (\w+)", README, re.MULTILINE) == commands

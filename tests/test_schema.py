@@ -223,6 +223,7 @@ meters:
   other: {source: "recording:meter.bin", key: file:house.key, hold: 20, connection: 63}
   both: {sum: [house, other], hold: 10s}
   rest: {difference: [both, other, house]}
+  slow: {source: simulator:honeywell, hold: 1h, accept_unsafe: true}
 listeners:
   - tcp: 127.0.0.1:5020
     allow: [127.0.0.0/8]
@@ -239,6 +240,7 @@ listeners:
         stale: last
         accept_unsafe: true
       0x02: {meter: other, map: mine, stale: close, hold: 5, accept_unsafe: false}
+      3: {meter: other, map: mine, stale: silent, hold: 10min, accept_unsafe: true}
   - {tcp: 5021, any: {meter: both, map: obis_plain}}
   - {rtu_over_tcp: "0.0.0.0:4196", units: {1: {meter: house, map: obis_plain}}}
   - {udp: "[::]:502", any: {meter: house, map: obis_plain}}
@@ -286,6 +288,7 @@ def test_a_config_that_is_read_has_no_red_line(read: Callable[[str], Config], te
         ("source: simulator:honeywell", "source: recording:x"),  # without a key
         ("source: simulator:honeywell", "source: tcp:192.168.1.20:2400, key: file:house.key"),
         ("honeywell}", "honeywell, hold: long}"),
+        ("honeywell}", "honeywell, accept_unsafe: true}"),
         ("honeywell}", "honeywell, connection: 63V}"),
         ("honeywell}", "honeywell, phases: [L1, L2]}"),
         ("honeywell}", "honeywell, record: house.rec}"),

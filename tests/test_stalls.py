@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 
 import pytest
 
@@ -50,6 +51,25 @@ def test_a_blocked_loop_is_said_while_it_is_blocked_with_the_stack(said: Said) -
     assert text.startswith("nothing was served for 0.")
     assert "stand_still_until_said" in text
     assert "nobody noticed" in text, "the line of code"
+
+
+def half_a_second() -> None:
+    time.sleep(0.5)
+
+
+def test_a_loop_that_stands_still_for_half_a_second_is_said(said: Said) -> None:
+    async def scenario() -> None:
+        with watched(asyncio.get_running_loop()):
+            for _ in range(20):  # the watching thread, too, may get no turn on a busy machine
+                asyncio.get_running_loop().call_soon(half_a_second)
+                await asyncio.sleep(0.2)
+                if said.event.is_set():
+                    break
+
+    asyncio.run(scenario())
+    (text,) = said.texts
+    assert text.startswith("nothing was served for 0.")
+    assert "in half_a_second" in text
 
 
 def test_a_loop_that_goes_on_is_no_news_and_the_watch_ends_with_its_block(said: Said) -> None:

@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 Network = IPv4Network | IPv6Network
 
 LINES = 10  # of one kind in one window
+LINES_OF_ONE = 5  # of them for one address, so that none takes them all
 FLOOD = 10  # fewer that were left out need no sum at the end
 FIRST_WINDOW_S = 60.0
 LONGEST_WINDOW_S = 3600.0
@@ -88,9 +89,9 @@ class Access:
         if not self._inside[host]:
             del self._inside[host]
 
-    def say(self, kind: Kind, host: str, text: str) -> None:
-        """Log what a client does wrong, without letting it fill the log."""
-        self.complaints.say(kind, host, text, time.monotonic())
+    def say(self, kind: Kind, host: str, text: str) -> bool:
+        """Log what a client does wrong, without letting it fill the log; False: it was left out."""
+        return self.complaints.say(kind, host, text, time.monotonic())
 
     def say_once(self, text: str) -> None:
         """Log what is wrong with a client that `text` names."""
@@ -113,23 +114,28 @@ class Complaints:
         """Tell whether something was left out of the log and not yet summed up."""
         return any(flood.left_out for flood in self._floods.values())
 
-    def say(self, kind: Kind, host: str, text: str, now: float) -> None:
-        """Log a text, or count it for the sum at the end of the window."""
+    def say(self, kind: Kind, host: str, text: str, now: float) -> bool:
+        """Log a text, or count it for the sum at the end of the window.
+
+        Tell whether it stands in the log, of now or of before.
+        """
         self.counts[kind] += 1
         flood = self._floods.get(kind)
         if flood is None:
             flood = self._floods[kind] = _Flood(now)
         elif flood.ends_at <= now:
             self._sum_up(kind, flood, now)
-        if text not in flood.said and flood.lines < LINES:
+        was_said = text in flood.said
+        if not was_said and flood.has_line_for(host):
             if len(flood.said) >= MAX_SAID:
                 flood.said.clear()
             flood.said.add(text)
-            flood.lines += 1
+            flood.lines[host] += 1
             log.warning("%s", text)
-        else:
-            is_known = host in flood.left_out or len(flood.left_out) < MAX_COUNTED
-            flood.left_out[host if is_known else ""] += 1
+            return True
+        is_known = host in flood.left_out or len(flood.left_out) < MAX_COUNTED
+        flood.left_out[host if is_known else ""] += 1
+        return was_said
 
     def tick(self, now: float) -> None:
         """Sum up the windows that have ended."""
@@ -159,7 +165,7 @@ class _Flood:
     def __init__(self, now: float) -> None:
         self.began = now
         self.window_s = FIRST_WINDOW_S
-        self.lines = 0
+        self.lines: Counter[str] = Counter()  # by address
         self.said: set[str] = set()
         self.left_out: Counter[str] = Counter()  # by address
 
@@ -167,11 +173,15 @@ class _Flood:
     def ends_at(self) -> float:
         return self.began + self.window_s
 
+    def has_line_for(self, host: str) -> bool:
+        is_own = not host or self.lines[host] < LINES_OF_ONE
+        return is_own and self.lines.total() < LINES
+
     def next_window(self, now: float) -> None:
         grown = min(2 * self.window_s, LONGEST_WINDOW_S)
         self.window_s = grown if self.left_out else FIRST_WINDOW_S
         if now - self.began > LONGEST_WINDOW_S and not self.left_out:
             self.said.clear()  # after an hour of peace it is news again
         self.began = now
-        self.lines = 0
+        self.lines.clear()
         self.left_out.clear()

@@ -3,9 +3,10 @@
 A client is an address: some come with a new connection for every read. Time is monotonic seconds.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gateway.modbus.responder import EXCEPTION_BIT, READ_REQUEST, READS, Responder
@@ -13,6 +14,7 @@ from gateway.registers import ExceptionCode
 
 MAX_CLIENTS = 100  # and all that are connected
 MAX_RANGES = 64  # of a client that are told apart
+FORGOTTEN_S = 60.0  # a range that was not asked for so long makes room for another
 MAX_UNITS = 32  # of a client that are told apart
 MAX_NEWS = 32  # of a client: what it asks for and does not get
 BLOCK = 100  # registers: of what is asked inside of one block, only the first is said
@@ -33,7 +35,7 @@ class Asking:
     """What one client asks one unit.
 
     `connections` are open now, the oldest for `connected_s`; None: none is, or it comes over UDP.
-    `exceptions` counts the refusals by code. `ranges` are the first ones that it read, the most
+    `exceptions` counts the refusals by code. `ranges` are those that are told apart, the most
     frequent in front. `idle_s` ago came the last request.
     """
 
@@ -57,24 +59,28 @@ class Serves(Protocol):
         """Return the reply to a request."""
 
 
-Tell = Callable[[str, str], None]  # an address, and what a field engineer should know of it
+# An address, and what a field engineer should know of it; False: not said yet, to be told again.
+Tell = Callable[[str, str], bool]
 
 
 class Clients:
-    """The clients of one listener. `tell` hears once what one of them asks for in vain."""
+    """The clients of one listener. `tell` hears what one of them asks for in vain."""
 
     def __init__(self, served: Serves, tell: Tell) -> None:
         self._served = served
         self._tell = tell
-        self._clients: dict[str, Client] = {}
+        self._clients: OrderedDict[str, Client] = OrderedDict()  # who was heard last, at the end
 
-    def of(self, address: str, now: float) -> "Client":
+    def of(self, address: str) -> "Client":
         """Return the client at an address; who was silent longest is forgotten for a new one."""
         client = self._clients.get(address)
-        if client is None:
-            if len(self._clients) >= MAX_CLIENTS:
-                self._forget_one()
-            client = self._clients[address] = Client(address, self._served, self._tell, now)
+        if client is not None:
+            self._clients.move_to_end(address)
+            return client
+        if len(self._clients) >= MAX_CLIENTS:
+            self._forget_one()
+        heard = partial(self._clients.move_to_end, address)
+        client = self._clients[address] = Client(address, self._served, self._tell, heard)
         return client
 
     def seen(self, now: float) -> list[Asking]:
@@ -82,9 +88,9 @@ class Clients:
         return [each for client in self._clients.values() for each in client.seen(now)]
 
     def _forget_one(self) -> None:
-        gone = [each for each in self._clients.values() if not each.connections]
+        gone = next((each for each in self._clients.values() if not each.connections), None)
         if gone:
-            del self._clients[min(gone, key=lambda each: each.last).address]
+            del self._clients[gone.address]
 
 
 class _Count:
@@ -108,28 +114,23 @@ class _AtUnit:
 
 
 class Client:
-    """One address, over all its connections."""
+    """One address, over all its connections. `heard` is called when one of them ends."""
 
-    def __init__(self, address: str, served: Serves, tell: Tell, now: float) -> None:
+    def __init__(self, address: str, served: Serves, tell: Tell, heard: Callable[[], None]) -> None:
         self.address = address
         self.asked: dict[bytes, _Count] = {}  # unit id and PDU of whole reads
-        self._came = now
         self._served = served
         self._tell = tell
+        self._heard = heard
         self._units: dict[int, _AtUnit] = {}
-        self._news: set[tuple[int, int | None]] = set()  # unit and block
+        # Unit and block of what was said, the oldest first; as keys, for a set has no order.
+        self._news: dict[tuple[int, int | None], None] = {}
         self._since: list[float] = []
 
     @property
     def connections(self) -> int:
         """How many are open."""
         return len(self._since)
-
-    @property
-    def last(self) -> float:
-        """When it was last heard of."""
-        counts = [*self.asked.values(), *(each.other for each in self._units.values())]
-        return max([self._came, *(count.last for count in counts)])
 
     def connected(self, now: float) -> None:
         """Count a connection in."""
@@ -138,15 +139,16 @@ class Client:
     def gone(self, since: float) -> None:
         """Count the connection out that came at `since`."""
         self._since.remove(since)
+        self._heard()
 
     def count(self, unit: int, pdu: bytes, reply: bytes | None, now: float) -> None:
         """Count one request, `reply` is the PDU that it got; None: silence."""
         at_unit = self._units.get(unit)
         if at_unit is None:
-            if len(self._units) >= MAX_UNITS:
+            if len(self._units) >= MAX_UNITS and not self._forget_for(unit):
                 return
             at_unit = self._units[unit] = _AtUnit()
-        count = self._count_of(unit, pdu) or at_unit.other
+        count = self._count_of(unit, pdu, now) or at_unit.other
         count.times += 1
         count.last = now
         if reply and reply[0] & EXCEPTION_BIT:
@@ -180,14 +182,42 @@ class Client:
             )
         return found
 
-    def _count_of(self, unit: int, pdu: bytes) -> _Count | None:
+    def _forget_for(self, unit: int) -> bool:
+        """Forget the unit that was not asked for longest, unserved ones first; False: not for this.
+
+        So who looks for its unit is seen when it has found it.
+        """
+        unserved = [each for each in self._units if not self._served.serves(each)]
+        if not unserved and not self._served.serves(unit):
+            return False
+        last = {each: at_unit.other.last for each, at_unit in self._units.items()}
+        for asked, count in self.asked.items():
+            last[asked[0]] = max(last[asked[0]], count.last)
+        gone = min(unserved or last, key=last.__getitem__)
+        del self._units[gone]
+        for asked in [each for each in self.asked if each[0] == gone]:
+            del self.asked[asked]
+        return True
+
+    def _count_of(self, unit: int, pdu: bytes, now: float) -> _Count | None:
         if len(pdu) != READ_REQUEST.size or pdu[0] not in READS:
             return None
         asked = bytes((unit,)) + pdu
         count = self.asked.get(asked)
-        if count is None and len(self.asked) < MAX_RANGES:
+        if count is None and (len(self.asked) < MAX_RANGES or self._forget_range(now)):
             count = self.asked[asked] = _Count()
         return count
+
+    def _forget_range(self, now: float) -> bool:
+        """Put the range that was not asked for longest to the others, if that is long."""
+        oldest = min(self.asked, key=lambda asked: self.asked[asked].last)
+        if now - self.asked[oldest].last <= FORGOTTEN_S:
+            return False
+        count = self.asked.pop(oldest)
+        other = self._units[oldest[0]].other
+        other.times += count.times
+        other.last = max(other.last, count.last)
+        return True
 
     def _asks_in_vain(self, unit: int, pdu: bytes, now: float) -> None:
         if len(pdu) != READ_REQUEST.size:
@@ -205,9 +235,11 @@ class Client:
         self._say(unit, first // BLOCK, text)
 
     def _say(self, unit: int, block: int | None, text: str) -> None:
-        if (unit, block) not in self._news and len(self._news) < MAX_NEWS:
-            self._news.add((unit, block))
-            self._tell(self.address, f"{self.address} {text}")
+        if (unit, block) in self._news or not self._tell(self.address, f"{self.address} {text}"):
+            return
+        if len(self._news) >= MAX_NEWS:
+            del self._news[next(iter(self._news))]
+        self._news[unit, block] = None
 
 
 def _range(asked: bytes, times: int) -> Range:

@@ -96,7 +96,8 @@ class Responder:
     def remember(self, asked: bytes, reply: bytes, now: float) -> None:
         """Keep the reply to a read, if it is worth it; what it is, only its callers know."""
         if served := self._units.get(asked[0], self._any_unit):
-            served.remember(asked, reply, now)
+            function, address, count = READ_REQUEST.unpack_from(asked, 1)
+            served.remember(asked, reply, (READS[function], address, count), now)
 
     def closes(self, unit: int) -> bool:
         """Tell whether a unit wants a client that it does not answer to be sent away."""

@@ -234,9 +234,9 @@ class Connection(asyncio.BufferedProtocol):
         self._since = time.monotonic()
         if self.is_own:
             # Counted to nobody, and not complained about.
-            self._client = Client(peer[0], listener.responder, lambda *_: None, self._since)
+            self._client = Client(peer[0], listener.responder, lambda *_: True, lambda: None)
         else:
-            self._client = listener.clients.of(peer[0], self._since)
+            self._client = listener.clients.of(peer[0])
         self._client.connected(self._since)
         self._conversation = listener.converse(self._client)
         self.limit_unread()

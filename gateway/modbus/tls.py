@@ -91,6 +91,7 @@ class TlsListener(Listener):
         self._files = files
         self._stamp = files.stamp()
         self._credentials = files.load()
+        self._failure: tuple[object, str] | None = None  # of which files what was said last
         self._expiry_said = self._expiry_warning()  # the config's reader has said it
         self._reload_s = reload_s
         self._watch: asyncio.TimerHandle | None = None
@@ -135,23 +136,31 @@ class TlsListener(Listener):
         self._watch = asyncio.get_running_loop().call_later(self._reload_s, self._watch_files)
 
     def _watch_files(self) -> None:
-        """Load the files if they have changed; bad ones are said, and what was loaded stays."""
+        """Load the files if they have changed; bad ones are said, and what was loaded stays.
+
+        They are tried again until they are good: the cause may pass without a change of theirs.
+        """
         self._watch_files_later()
         stamp = self._files.stamp()
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self._reload()
+        if stamp == self._stamp:
+            self._failure = None
+        else:
+            self._reload(stamp)
         warning = self._expiry_warning()
         if warning and warning != self._expiry_said:
             log.warning("%s", warning)
         self._expiry_said = warning
 
-    def _reload(self) -> None:
+    def _reload(self, stamp: object) -> None:
         try:
             loaded = self._files.load()
         except ConfigError as problem:
-            log.warning("%s: %s; the old files stay in use", self._where, problem)
+            failure = stamp, str(problem)
+            if failure != self._failure:
+                log.warning("%s: %s; the old files stay in use", self._where, problem)
+            self._failure = failure
             return
+        self._stamp, self._failure = stamp, None
         log.warning("%s: certificates loaded, valid until %s", self._where, loaded.expires.date())
         self._use(loaded)
 

@@ -90,7 +90,7 @@ class UdpListener(asyncio.DatagramProtocol):
         if is_own:
             return
         asked, replied = data[MBAP.size :], reply and reply[MBAP.size :]
-        self.clients.of(host, now).count(data[LENGTH_ENDS_AT], asked, replied, now)
+        self.clients.of(host).count(data[LENGTH_ENDS_AT], asked, replied, now)
 
     def pause_writing(self) -> None:
         """Answer nobody while the system takes no more: a datagram may get lost anyway."""

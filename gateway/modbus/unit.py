@@ -84,14 +84,23 @@ class Unit:
             return self._replies.get(asked)
         return None
 
-    def remember(self, asked: bytes, reply: bytes, now: float) -> None:
+    def remember(
+        self, asked: bytes, reply: bytes, where: tuple[Table, int, int], now: float
+    ) -> None:
         """Keep a reply with values of the present image until there is another.
 
-        Those of a silent meter are not kept, nor those that show the service's own quantities.
+        `where` is what `asked` reads: table, address and count. Replies of a silent meter are not
+        kept, nor those that show the service's own quantities.
         """
         is_new = self._rendered[0] is self._meter.snapshot and self._is_live(now)
-        if is_new and not self._shows_own and len(self._replies) < MAX_REPLIES:
+        if is_new and len(self._replies) < MAX_REPLIES and not self._reads_own(*where):
             self._replies[asked] = reply
+
+    def _reads_own(self, table: Table, address: int, count: int) -> bool:
+        if not self._shows_own:
+            return False
+        word = self._map.layout.locate(table, address, count)
+        return type(word) is not ExceptionCode and self._map.shows_own(word, count)
 
     def _is_live(self, now: float) -> bool:
         """Tell whether the last good telegram may be served."""

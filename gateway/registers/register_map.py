@@ -122,20 +122,28 @@ class RegisterMap:
 
         `numbers` is asked for them only then.
         """
-        first, behind = 2 * word, 2 * word + len(octets)
-        touched = [
-            own
-            for own in self._own
-            if own.start < behind and first < own.start + 2 * own.register.words
-        ]
+        touched = self._own_in(word, len(octets) // 2)
         if not touched:
             return octets
+        first = 2 * word
         found, patched = numbers(), bytearray(octets)
         for own in touched:
             for index, octet in enumerate(own.content(found, {}), own.start - first):
                 if 0 <= index < len(patched):
                     patched[index] = octet
         return bytes(patched)
+
+    def shows_own(self, word: int, count: int) -> bool:
+        """Tell whether `count` words from `word` on show any of the service's own quantities."""
+        return bool(self._own_in(word, count))
+
+    def _own_in(self, word: int, count: int) -> Sequence[Live]:
+        first, behind = 2 * word, 2 * (word + count)
+        return [
+            own
+            for own in self._own
+            if own.start < behind and first < own.start + 2 * own.register.words
+        ]
 
 
 class _Words:

@@ -109,7 +109,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
         yield starter
 
 
-def served(source: str, units: str, hold: str = "2h") -> str:
+def served(source: str, units: str, hold: str = "5min") -> str:
     """Return a config with one meter, and one listener on a free port."""
     return f"""
 meters:

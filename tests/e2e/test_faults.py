@@ -34,7 +34,7 @@ HALF_A_REQUEST = bytes.fromhex("0001 0000 0006 01 03")
 
 @pytest.fixture
 def begin(start: Start) -> Callable[..., Running]:
-    return lambda limits="{}": start(CONFIG.replace("LIMITS", limits))
+    return lambda limits="{}", more="": start(CONFIG.replace("LIMITS", limits) + more)
 
 
 def is_served(client: Client) -> bool:
@@ -121,18 +121,44 @@ def test_a_hundred_thousand_random_byte_strings_do_no_harm(
     begin: Callable[..., Running], connect: Connect
 ) -> None:
     dice = random.Random(20)
-    running = begin("{connections: 10000, connections_per_address: 10000}")
+    running = begin(
+        "{connections: 10000, connections_per_address: 10000}",
+        "  - {udp: '127.0.0.1:0', any: {meter: house, map: sunspec_213}}\n",
+    )
+    udp_port = running.until(lambda event: event["event"] == "listener")["port"]
     good = connect(running.port)
-    # As they are, each on a connection of its own; most of them end it.
-    for number in range(1500):
+    # 2,000 each on a connection of its own, which most of them end.
+    for number in range(2000):
         with socket.create_connection(("127.0.0.1", running.port)) as client, suppress(OSError):
             client.sendall(dice.randbytes(dice.randrange(1, 300)))
         if number % 300 == 0:
             assert is_served(good)
-    # In frames, so that they come as far as they can.
+    # 98,000 each as a datagram; what is asked behind them is answered when all were taken.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(PATIENCE_S)
+        client.connect(("127.0.0.1", udp_port))
+        for number in range(1960):
+            for _ in range(50):
+                client.send(dice.randbytes(dice.randrange(1, 300)))
+            asked = struct.pack(">HHHBBHH", number, 0, 6, 1, 3, SUNS, 2)
+            client.send(asked)
+            while not client.recv(300).startswith(asked[:4]):
+                pass  # what came at random may be a request
+    assert is_served(good)
+    errors = running.stop()
+    lines = len(errors.splitlines()) + len(running.seen)
+    assert lines < 100, "a flood is a few lines"
+
+
+def test_a_hundred_thousand_random_requests_in_sound_frames_do_no_harm(
+    begin: Callable[..., Running], connect: Connect
+) -> None:
+    dice = random.Random(21)
+    running = begin()
+    good = connect(running.port)
     with socket.create_connection(("127.0.0.1", running.port)) as client:
         client.settimeout(PATIENCE_S)
-        for _ in range(985):
+        for _ in range(1000):
             frames, last = [], struct.pack(">HHHBBHH", 0xFFFF, 0, 6, 1, 3, SUNS, 2)
             for transaction in range(100):
                 pdu = dice.randbytes(dice.choice((1, 2, 4, 5, 6, 10, 253)))

@@ -154,14 +154,14 @@ def test_a_hold_time_changes_and_the_values_stay(
     config: Path, start: Start, connect: Connect, line: Line, port: int, key: str
 ) -> None:
     meter = SimulatedMeter("kaifa-ma309m", bytes.fromhex(key), seed=3, start=EVENING)
-    running = start(on(line, port, "key: env:TEST_KEY, hold: 2h"))
+    running = start(on(line, port, "key: env:TEST_KEY, hold: 5min"))
     running.message("is open")
     line.write(meter.push().telegram)
     running.telegram()
     client = connect(port)
     served = energy(client)
-    assert reload(config, on(line, port, "key: env:TEST_KEY, hold: 1h")) == [
-        "meter house: hold 3600 s"
+    assert reload(config, on(line, port, "key: env:TEST_KEY, hold: 4min")) == [
+        "meter house: hold 240 s"
     ]
     assert energy(client) == served
     assert reload(config, on(line, port, "key: env:TEST_KEY, hold: 100ms")) == [
@@ -176,13 +176,13 @@ def test_a_meter_goes_on_although_what_units_make_of_it_changes(
     config: Path, start: Start, connect: Connect, line: Line, port: int, key: str
 ) -> None:
     meter = SimulatedMeter("kaifa-ma309m", bytes.fromhex(key), seed=3, start=EVENING)
-    running = start(on(line, port, "key: env:TEST_KEY, hold: 2h"))
+    running = start(on(line, port, "key: env:TEST_KEY, hold: 5min"))
     running.message("is open")
     line.write(meter.push().telegram)
     running.telegram()
     client = connect(port)
     served = energy(client)
-    text = on(line, port, "key: env:TEST_KEY, hold: 2h, phases: [L2, L3, L1]")
+    text = on(line, port, "key: env:TEST_KEY, hold: 5min, phases: [L2, L3, L1]")
     adjusted = "obis_plain, adjust: {energy_active_import_total: {offset: 1000}}}"
     assert reload(config, text.replace("obis_plain}", adjusted)) == [
         "meter house: phases L2, L3, L1",
@@ -201,7 +201,7 @@ def test_a_meter_with_another_key_waits_for_a_telegram_of_its_own(
     secret = config.with_name("house.key")
     secret.write_text(key)
     secret.chmod(0o600)
-    running = start(on(line, port, "key: file:house.key, hold: 2h"))
+    running = start(on(line, port, "key: file:house.key, hold: 5min"))
     running.message("is open")
     meter = SimulatedMeter("kaifa-ma309m", bytes.fromhex(key), seed=3, start=EVENING)
     line.write(meter.push().telegram)
@@ -575,7 +575,7 @@ def test_a_control_socket_that_cannot_be_opened_keeps_nobody_from_values(
 def test_the_status_tells_of_meters_listeners_and_clients(
     config: Path, start: Start, connect: Connect, line: Line, port: int, key: str
 ) -> None:
-    running = start(on(line, port, "key: env:TEST_KEY, hold: 2h"))
+    running = start(on(line, port, "key: env:TEST_KEY, hold: 5min"))
     running.message("is open")
     meter = SimulatedMeter("kaifa-ma309m", bytes.fromhex(key), seed=3, start=EVENING)
     push = meter.push()
@@ -602,7 +602,7 @@ def test_the_status_tells_of_meters_listeners_and_clients(
     assert (house["open"], house["trouble"]) == (True, None)
     assert (house["bytes"], house["damaged"]) == (len(push.telegram) + 300, 0)
     assert 0 <= house["last_byte_age_s"] <= house["age_s"] < 60
-    assert (house["state"], house["hold_s"]) == ("live", 7200)
+    assert (house["state"], house["hold_s"]) == ("live", 300)
     assert (house["telegrams"], house["held"], house["faults"]) == (1, 0, {"frame": 1})
     assert house["last_fault"].keys() == {"layer", "reason", "offset", "age_s"}
     assert house["last_fault"]["layer"] == "frame"

@@ -34,7 +34,7 @@ def meter(key: str) -> SimulatedMeter:
     )
 
 
-def on(line: Line, hold: str = "2h") -> str:
+def on(line: Line, hold: str = "5min") -> str:
     # A pseudo-terminal takes no parity.
     return served(f"serial:{line.device}?parity=none", UNITS, hold)
 

@@ -35,8 +35,8 @@ listeners:
 """
 SIMULATED = f"""
 meters:
-  house: {{source: "simulator:kaifa-ma309m?interval=1h&seed=1", hold: 2h}}
-  annex: {{source: "simulator:kaifa-ma110m?interval=1h&seed=2", hold: 3h}}
+  house: {{source: "simulator:kaifa-ma309m?interval=1h&seed=1", hold: 5min}}
+  annex: {{source: "simulator:kaifa-ma110m?interval=1h&seed=2", hold: 5min}}
 {SERVED}"""
 
 

@@ -38,7 +38,7 @@ listeners:
       4: {{meter: house, map: obis_plain, stale: close}}
       5: {{meter: house, map: obis_plain, stale: last, accept_unsafe: true}}
       6: {{meter: house, map: obis_plain, stale: zero, accept_unsafe: true}}
-      7: {{meter: house, map: obis_plain, hold: 2h}}
+      7: {{meter: house, map: obis_plain, hold: 5min}}
       8: {{meter: house, map: diagnostics}}
 """
 

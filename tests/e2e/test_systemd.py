@@ -226,8 +226,8 @@ def test_the_watchdog_starves_when_a_listener_no_longer_answers_and_it_is_said(
             listener = bound._endpoint
             assert listener.address == ("127.0.0.1", bound.port)
             # Its socket is closed behind its back.
-            for server in listener._servers:
-                server.close()
+            for door in listener._doors:
+                door.close()
             while "nobody listens on" not in caplog.text:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
             systemd.forget()

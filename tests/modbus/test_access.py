@@ -92,6 +92,19 @@ def test_many_addresses_at_once_are_few_lines_too(caplog: pytest.LogCaptureFixtu
     assert caplog.messages[-1].startswith("9,990 more left out in 1 s: ")
 
 
+def test_one_address_does_not_take_all_the_lines_and_who_is_left_out_is_told_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    complaints = Complaints()
+    told = [complaints.say(Kind.UNSERVED, "10.0.0.5", f"no {n}", 0.0) for n in range(20)]
+    assert told == [True] * access.LINES_OF_ONE + [False] * (20 - access.LINES_OF_ONE)
+    assert complaints.say(Kind.UNSERVED, "10.0.0.5", "no 0", 0.0), "it stands in the log"
+    assert complaints.say(Kind.UNSERVED, "10.0.0.7", "no 1706", 0.0)
+    assert caplog.messages[-1] == "no 1706"
+    assert complaints.say(Kind.UNSERVED, "10.0.0.5", "no 19", 60.0), "in the next window"
+    assert caplog.messages[-1] == "no 19"
+
+
 def test_one_kind_of_flood_does_not_hide_another(caplog: pytest.LogCaptureFixture) -> None:
     complaints = Complaints()
     for number in range(1000):

@@ -1,5 +1,6 @@
 """Who asked what: counted from the bytes of a connection, bounded, each thing in vain said once."""
 
+import logging
 import random
 import struct
 from collections import Counter
@@ -7,11 +8,14 @@ from collections import Counter
 import pytest
 
 from gateway.modbus import clients as module
+from gateway.modbus.access import FIRST_WINDOW_S, LINES_OF_ONE, Complaints, Kind
 from gateway.modbus.clients import Asking, Client, Clients, Overhearing, Range
-from gateway.modbus.responder import Conversation
+from gateway.modbus.responder import Conversation, Responder
 from gateway.modbus.rtu import RtuConversation, sealed
+from gateway.modbus.unit import Unit
+from gateway.registers import RegisterMap
 
-from .served import GOT_0, READ_0, responder
+from .served import GOT_0, MAP, READ_0, meter, responder
 
 MINE = "10.0.0.7"
 
@@ -22,17 +26,21 @@ class Told:
     def __init__(self) -> None:
         self.news: list[str] = []
         self.served = responder()
-        self.clients = Clients(self.served, lambda _, text: self.news.append(text))
+        self.clients = Clients(self.served, self._hear)
+
+    def _hear(self, _: str, text: str) -> bool:
+        self.news.append(text)
+        return True
 
     def client(self, address: str = MINE) -> Client:
-        return self.clients.of(address, 0.0)
+        return self.clients.of(address)
 
     def units(self, now: float = 0.0) -> dict[int, Asking]:
         return {each.unit: each for each in self.clients.seen(now)}
 
     def ask(self, unit: int, pdu: bytes, now: float = 0.0, address: str = MINE) -> None:
         reply = self.served.answer(unit, pdu, now)
-        self.clients.of(address, now).count(unit, pdu, reply, now)
+        self.clients.of(address).count(unit, pdu, reply, now)
 
 
 def read(first: int, count: int = 1, function: int = 3) -> bytes:
@@ -236,6 +244,92 @@ def test_a_unit_that_is_not_served_is_said_once_and_a_silent_meter_is_not() -> N
     assert told.news == ["10.0.0.7 asks for unit 9, which is not served here"]
 
 
+def test_what_could_not_be_said_is_told_again_until_it_is() -> None:
+    told = Told()
+    answers = [False, False, True]
+    asked: list[str] = []
+
+    def tell(_: str, text: str) -> bool:
+        asked.append(text)
+        return answers[len(asked) - 1]
+
+    client = Clients(told.served, tell).of(MINE)
+    for now in range(5):
+        client.count(1, read(1706), told.served.answer(1, read(1706), now), now)
+    (text,) = set(asked)
+    assert text.startswith("10.0.0.7 asks unit 1 for 1706, ")
+    assert len(asked) == 3, "once it was said, never again"
+
+
+def test_a_scanner_does_not_hide_what_another_client_asks_in_vain(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "gateway")
+    complaints, now = Complaints(), 0.0
+
+    def tell(host: str, text: str) -> bool:
+        return complaints.say(Kind.UNSERVED, host, text, now)
+
+    told = Told()
+    clients = Clients(told.served, tell)
+
+    def ask(address: str, unit: int, pdu: bytes) -> None:
+        reply = told.served.answer(unit, pdu, now)
+        clients.of(address).count(unit, pdu, reply, now)
+
+    for scanner in range(5, 8):
+        for unit in range(10, 30):
+            ask(f"127.0.0.{scanner}", unit, READ_0)
+    wanted = "127.0.0.9 asks unit 1 for 1706, which no map serves (function 3, 1 register)"
+    while now < FIRST_WINDOW_S:
+        ask("127.0.0.9", 1, read(1706))
+        assert wanted not in caplog.messages, "two scanners have used up the lines of this minute"
+        now += 1.0
+    for _ in range(5):
+        ask("127.0.0.9", 1, read(1706))
+        now += 1.0
+    assert caplog.messages.count(wanted) == 1
+    assert sum("127.0.0.5 asks" in each for each in caplog.messages) == LINES_OF_ONE
+
+
+def test_a_client_that_looks_for_its_unit_is_seen_and_heard_when_it_has_found_it() -> None:
+    told = Told()
+    for unit in (*range(3, 253), 1):
+        told.ask(unit, read(1000), now=1.0)
+    for now in range(2, 100):
+        told.ask(1, READ_0, now)
+        told.ask(1, read(1706), now)
+    seen = told.units(100.0)
+    assert len(seen) == module.MAX_UNITS
+    assert seen[1].requests == 1 + 2 * 98
+    assert Range(3, 0, 1, 98) in seen[1].ranges
+    assert sum("for 1706" in each for each in told.news) == 1
+    told.ask(7, READ_0, 100.0)
+    assert 1 in told.units(), "the unserved ones make room for each other"
+
+
+def test_of_many_served_units_the_one_that_was_asked_last_long_ago_is_forgotten() -> None:
+    served = Responder({}, any_unit=Unit(RegisterMap.parse(MAP, "test.yaml"), meter()))
+    clients = Clients(served, lambda *_: True)
+    client = clients.of(MINE)
+    for now, unit in enumerate((*range(module.MAX_UNITS), 0, module.MAX_UNITS)):
+        client.count(unit, READ_0, served.answer(unit, READ_0, now), now)
+    units = [each.unit for each in clients.seen(0.0)]
+    assert units == [0, *range(2, module.MAX_UNITS + 1)]
+
+
+def test_a_range_that_is_asked_once_makes_room_after_a_minute_and_stays_counted() -> None:
+    told = Told()
+    for first in range(module.MAX_RANGES):
+        told.ask(1, read(1000 + first), now=1.0)
+    for now in (2.0, 1.0 + module.FORGOTTEN_S, 80.0, 81.0):
+        told.ask(1, READ_0, now)
+    seen = told.units(81.0)[1]
+    assert Range(3, 0, 1, 2) in seen.ranges
+    assert len(seen.ranges) == module.MAX_RANGES
+    assert seen.requests == module.MAX_RANGES + 4
+
+
 # --- bounds ---------------------------------------------------------------------------------
 
 
@@ -252,7 +346,7 @@ def test_a_client_that_asks_everything_is_counted_and_takes_little() -> None:
     seen = told.units()
     assert len(client.asked) == module.MAX_RANGES
     assert len(seen) == module.MAX_UNITS
-    assert len(told.news) == module.MAX_NEWS
+    assert len(client._news) == module.MAX_NEWS
     assert seen[1].requests == seen[2].requests == 132, "also what is not told apart"
 
 
@@ -267,3 +361,39 @@ def test_who_was_silent_longest_is_forgotten_for_a_new_client_but_nobody_connect
     assert "10.0.0.0" not in known
     told.ask(1, READ_0, 1000.0, "10.9.9.9")
     assert "10.9.9.9" in {each.address for each in told.clients.seen(0.0)}
+
+
+def test_who_asks_or_hangs_up_late_is_not_taken_for_silent() -> None:
+    told = Told()
+    visitor = told.client("10.9.9.9")
+    visitor.connected(0.0)
+    asker = told.client("10.9.9.8")
+    for number in range(3 * module.MAX_CLIENTS):
+        told.client(f"10.0.{number >> 8}.{number & 255}")
+        assert told.client("10.9.9.8") is asker
+    visitor.gone(0.0)
+    for number in range(module.MAX_CLIENTS - 1):
+        told.client(f"10.1.0.{number}")
+    assert told.client("10.9.9.9") is visitor
+    assert told.client("10.9.9.8") is not asker, "by now it was silent longest"
+
+
+def test_what_it_takes_to_forget_a_client_does_not_grow_with_what_the_others_asked() -> None:
+    told = Told()
+    for number in range(module.MAX_CLIENTS):
+        for first in range(module.MAX_RANGES):
+            told.ask(1, read(first % 5), 0.0, f"10.0.0.{number}")
+    looked = 0
+
+    class Watched(module.Client):
+        @property
+        def connections(self) -> int:
+            nonlocal looked
+            looked += 1
+            return super().connections
+
+    for each in list(told.clients._clients.values()):
+        each.__class__ = Watched
+    for number in range(50):
+        told.ask(1, READ_0, 1.0, f"10.1.0.{number}")
+    assert looked == 50, "only at the one that is forgotten"

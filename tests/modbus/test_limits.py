@@ -1,13 +1,17 @@
 """The limits of a listener, each met by a client over a real socket, while a good one is served."""
 
 import asyncio
+import gc
 import logging
 import os
 import random
 import resource
 import socket
 import struct
+import subprocess
+import sys
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -15,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from gateway.limits import KIB, MIN_UNREAD_BYTES, Limits
+from gateway.modbus import door
 from gateway.modbus.access import Kind
 from gateway.modbus.door import KERNEL_BUFFER_BYTES
 from gateway.modbus.rtu import sealed
@@ -28,7 +33,7 @@ from gateway.modbus.server import (
 )
 from gateway.modbus.udp import UdpListener
 
-from .served import GOT_0, READ_0, eventually, responder, run
+from .served import GOT_0, PATIENCE_S, READ_0, eventually, responder, run
 
 pytestmark = pytest.mark.usefixtures("quick_collections", "each_loop", "nothing_is_left_open")
 
@@ -47,9 +52,9 @@ def _log(caplog: pytest.LogCaptureFixture) -> None:
 
 @asynccontextmanager
 async def listening(
-    limits: Limits, kind: type[Listener] = Listener
+    limits: Limits, kind: type[Listener] = Listener, host: str = "127.0.0.1"
 ) -> AsyncIterator[tuple[Listener, int]]:
-    listener = kind("127.0.0.1", 0, responder(), (), limits)
+    listener = kind(host, 0, responder(), (), limits)
     _, port = await listener.start()
     try:
         yield listener, port
@@ -449,7 +454,7 @@ def test_no_reply_waits_for_the_next_one() -> None:
     run(scenario())
 
 
-def test_a_client_that_is_gone_without_a_word_will_be_noticed() -> None:
+def test_a_connection_is_told_when_to_take_its_client_for_gone() -> None:
     async def scenario() -> None:
         async with listening(Limits()) as (listener, port), Client.to(port) as client:
             await client.ask()
@@ -464,6 +469,80 @@ def test_a_client_that_is_gone_without_a_word_will_be_noticed() -> None:
             assert servers.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
 
     run(scenario())
+
+
+# Four addresses of TEST-NET-1, nobody else's, for each process that tests.
+HOST, GUEST = (f"192.0.2.{4 * (os.getpid() % 64) + number}" for number in (1, 2))
+VISITOR = f"""
+import socket, sys
+client = socket.create_connection(({HOST!r}, int(sys.argv[1])))
+client.sendall(bytes.fromhex({REQUEST.hex()!r}))
+assert client.recv(300).hex() == {REPLY.hex()!r}
+if sys.argv[2] == "owed replies":
+    client.sendall(bytes.fromhex({BIG.hex()!r}) * 1000)
+print("asked", flush=True)
+sys.stdin.read()
+"""
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def cable() -> Iterator[str]:
+    """A network of its own with GUEST in it, at the other end of a cable to HOST; its name."""
+    name = f"ob{os.getpid()}"
+    try:
+        ip("netns", "add", name)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root may lay a cable to a network of its own")
+    try:
+        ip("link", "add", f"{name}h", "type", "veth", "peer", f"{name}g", "netns", name)
+        ip("address", "add", f"{HOST}/30", "dev", f"{name}h")
+        ip("link", "set", f"{name}h", "up")
+        ip("-n", name, "address", "add", f"{GUEST}/30", "dev", f"{name}g")
+        ip("-n", name, "link", "set", f"{name}g", "up")
+        yield name
+    finally:
+        with suppress(subprocess.CalledProcessError):
+            ip("link", "delete", f"{name}h")
+        ip("netns", "delete", name)
+
+
+@pytest.mark.parametrize("client", ["silent", "owed replies"])
+def test_a_client_whose_cable_is_pulled_is_noticed_and_the_others_are_served(
+    client: str, cable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As from then on, only sooner.
+    monkeypatch.setattr(door, "KEEPALIVE_IDLE_S", 1)
+    monkeypatch.setattr(door, "KEEPALIVE_INTERVAL_S", 1)
+    monkeypatch.setattr(door, "UNACKNOWLEDGED_MS", 2000)
+
+    async def scenario() -> None:
+        async with (
+            listening(Limits(request_s=NEVER_S), host="0.0.0.0") as (listener, port),
+            Client.to(port) as good,
+        ):
+            visitor = await asyncio.create_subprocess_exec(
+                "ip", "netns", "exec", cable, sys.executable, "-c", VISITOR, str(port), client,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            assert visitor.stdout
+            assert await visitor.stdout.readline() == b"asked\n"
+            assert {each.address for each in listener.connections} == {"127.0.0.1", GUEST}
+            ip("-n", cable, "link", "set", f"{cable}g", "down")
+            while len(listener.connections) > 1:
+                await good.ask()
+                await asyncio.sleep(0.05)
+            assert visitor.returncode is None, "it did not hang up"
+            (left,) = listener.connections
+            assert left.address == "127.0.0.1"
+            visitor.kill()
+            await visitor.communicate()
+
+    run(scenario())
+    assert caplog.messages == []
 
 
 def test_a_thousand_long_reads_in_one_go_are_all_answered_to_a_client_that_reads_late() -> None:
@@ -561,37 +640,55 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_connects_and_disconnects_leave_no_task_descriptor_or_byte() -> None:
+def test_ten_thousand_connects_and_disconnects_leave_no_task_descriptor_or_byte() -> None:
     dice = random.Random(1)
+    warm_up, number = 2000, 10_000
 
     async def visit(port: int, sort: int) -> None:
-        async with Client.to(port) as client:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as client:
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", port))
             match sort:
                 case 0:
-                    await client.ask()
+                    client.send(REQUEST)
+                    assert await loop.sock_recv(client, 300) == REPLY
                 case 1:
-                    client.writer.write(REQUEST[: dice.randrange(1, 12)])
+                    client.send(REQUEST[: dice.randrange(1, 12)])
                 case 2:
-                    client.writer.write(dice.randbytes(20))
+                    client.send(dice.randbytes(20))
                 case 3:
                     linger = struct.pack("ii", 1, 0)
-                    sock = client.writer.get_extra_info("socket")
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                    client.writer.write(REQUEST * 20)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    client.send(REQUEST * 20)
+
+    async def left(listener: Listener) -> tuple[int, int]:
+        await until(lambda: not listener.connections)
+        gc.collect()
+        return descriptors(), len(asyncio.all_tasks())
 
     async def scenario() -> None:
         async with listening(Limits()) as (listener, port):
-            for number in range(1200):
-                await visit(port, number % 4)
-                if number == 199:
-                    await until(lambda: not listener.connections)
-                    before = descriptors(), len(asyncio.all_tasks())
-            await until(lambda: not listener.connections)
-            assert (descriptors(), len(asyncio.all_tasks())) == before
+            for each in range(warm_up):
+                await visit(port, each % 4)
+            before, bytes_before = await left(listener), traced_bytes()
+            for each in range(warm_up, number):
+                await visit(port, each % 4)
+            assert await left(listener) == before
+            grown = traced_bytes() - bytes_before
+            assert grown < number - warm_up, "not even a byte of each"
             assert listener.access.enter("127.0.0.1")
             assert len(listener.clients.seen(0.0)) <= 2
 
-    run(scenario())
+    tracemalloc.start()
+    try:
+        asyncio.run(asyncio.wait_for(scenario(), 4 * PATIENCE_S))
+    finally:
+        tracemalloc.stop()
+
+
+def traced_bytes() -> int:
+    return tracemalloc.get_traced_memory()[0]
 
 
 def test_listeners_that_come_and_go_leave_no_descriptor() -> None:

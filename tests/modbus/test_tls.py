@@ -4,13 +4,14 @@ import asyncio
 import logging
 import os
 import random
+import resource
 import shutil
 import socket
 import ssl
 import struct
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -22,6 +23,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pymodbus.client import AsyncModbusTlsClient
 
 from gateway import certificates
@@ -351,8 +353,32 @@ def with_extension(authority: Issued, value: bytes) -> Issued:
     return Issued(certificates._pem(built), certificates._key_pem(key))
 
 
+def signed_by_itself(purposes: tuple[str, ...], role: str = "") -> Issued:
+    """A certificate that no authority has signed, for those purposes."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "itself")])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=90))
+    )
+    if purposes:
+        usage = x509.ExtendedKeyUsage([getattr(ExtendedKeyUsageOID, each) for each in purposes])
+        builder = builder.add_extension(usage, critical=False)
+    if role:
+        written = b"\x0c" + bytes([len(role)]) + role.encode()
+        builder = builder.add_extension(x509.UnrecognizedExtension(ROLE_OID, written), False)
+    built = builder.sign(key, hashes.SHA256())
+    return Issued(certificates._pem(built), certificates._key_pem(key))
+
+
 NO_ROLE = "has no role in its certificate"
 STRANGER = new_authority("stranger", NOW)
+LEAF = new_client(STRANGER, "leaf", "reader", NOW, 90)
 REFUSED: dict[str, tuple[Callable[[Issued], Issued | None], str]] = {
     "no certificate": (lambda _: None, "shows no certificate"),
     "another role": (
@@ -662,6 +688,22 @@ async def shown_by(port: int, context: ssl.SSLContext) -> bytes:
         return x509.load_der_x509_certificate(shown).fingerprint(hashes.SHA256())
 
 
+def highest_descriptor() -> int:
+    return max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+
+
+def looks_of(listener: TlsListener) -> Callable[[], int]:
+    """How often the listener has looked at its files from now on."""
+    seen = [listener._watch]
+
+    def looks() -> int:
+        if listener._watch is not seen[-1]:
+            seen.append(listener._watch)
+        return len(seen) - 1
+
+    return looks
+
+
 def test_a_new_certificate_is_shown_without_a_restart_and_open_connections_go_on(
     cabinet: Cabinet, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -707,6 +749,7 @@ def test_another_authority_lets_its_own_in_and_the_others_go(
         ("server.key", b"rubbish", "server.key is no private key (PEM)"),
         ("server.key", STRANGER.key, "server.key is not the key of"),
         ("ca.crt", b"rubbish", "ca.crt is no certificate (PEM)"),
+        ("ca.crt", LEAF.certificate, "ca.crt has no certificate that signed itself"),
     ],
 )
 def test_a_bad_new_file_is_said_and_the_old_one_stays(
@@ -747,6 +790,32 @@ def test_a_key_that_others_can_read_from_now_on_is_not_loaded(
     run(scenario())
 
 
+def test_files_that_could_not_be_read_for_a_passing_cause_are_loaded_when_it_has_passed(
+    cabinet: Cabinet, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        async with listening(cabinet, reload_s=0.01) as (listener, port):
+            context = cabinet.reader()
+            renewed = new_server(cabinet.authority, HOSTS, NOW, 300)
+            with ExitStack() as hoard:
+                hoard.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+                cabinet.put("server", renewed)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (highest_descriptor() + 1, hard))
+                with suppress(OSError):
+                    while True:
+                        hoard.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+                await until(lambda: "Too many open files" in caplog.text)
+                looks = looks_of(listener)
+                await until(lambda: looks() > 5)
+                said = [each for each in caplog.messages if "Too many open files" in each]
+                assert len(said) == 1, "the same again is no news"
+            await until(lambda: "certificates loaded" in caplog.text)
+            assert await shown_by(port, context) == fingerprint(renewed)
+
+    run(scenario())
+
+
 # --- files as they are read --------------------------------------------------------------------
 
 
@@ -760,6 +829,42 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(cabinet: Ca
     (cabinet.folder / "server.key").write_bytes(encrypted)
     with pytest.raises(ConfigError, match=r"server.key has a password.*openssl pkey -in"):
         cabinet.files.load()
+
+
+def test_a_clients_certificate_is_refused_as_the_servers(cabinet: Cabinet) -> None:
+    cabinet.put("server", new_client(cabinet.authority, "client", "reader", NOW, 90))
+    with pytest.raises(ConfigError, match=r"server.crt may not prove a server .*serverAuth"):
+        cabinet.files.load()
+
+
+@pytest.mark.parametrize(
+    "purposes", [(), ("ANY_EXTENDED_KEY_USAGE",), ("CLIENT_AUTH", "SERVER_AUTH")]
+)
+def test_a_certificate_of_no_any_or_both_purposes_may_prove_a_server(
+    cabinet: Cabinet, purposes: tuple[str, ...]
+) -> None:
+    cabinet.put("server", signed_by_itself(purposes))
+    assert cabinet.files.load().expires.date() == (NOW + timedelta(days=90)).date()
+
+
+def test_who_is_signed_by_others_is_refused_as_authority_for_nobody_could_get_in(
+    cabinet: Cabinet,
+) -> None:
+    (cabinet.folder / "ca.crt").write_bytes(LEAF.certificate)
+    with pytest.raises(ConfigError, match=r"ca.crt has no certificate that signed itself"):
+        cabinet.files.load()
+    (cabinet.folder / "ca.crt").write_bytes(LEAF.certificate + STRANGER.certificate)
+    cabinet.files.load()
+
+
+def test_a_client_that_signed_itself_is_let_in_where_it_is_named(cabinet: Cabinet) -> None:
+    async def scenario() -> None:
+        itself = signed_by_itself(("CLIENT_AUTH",), role="reader")
+        (cabinet.folder / "ca.crt").write_bytes(itself.certificate)
+        async with listening(cabinet) as (_, port):
+            assert await asked(port, cabinet.client(itself)) == GOT_0
+
+    run(scenario())
 
 
 def test_a_certificate_that_ends_soon_or_has_ended_is_warned_about(cabinet: Cabinet) -> None:

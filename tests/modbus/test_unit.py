@@ -128,7 +128,8 @@ def test_no_more_replies_are_kept_than_a_client_can_want() -> None:
     served = unit(Seen().push())
     everything(served, LIVE)
     for number in range(3 * MAX_REPLIES):
-        served.remember(bytes((number, *ASKED[1:])), b"reply", LIVE)
+        asked = bytes((number, *ASKED[1:]))
+        served.remember(asked, b"reply", (Table.HOLDING, 0, 5), LIVE)
     known = [served.recall(bytes((number, *ASKED[1:])), LIVE) for number in range(3 * MAX_REPLIES)]
     assert known == [b"reply"] * MAX_REPLIES + [None] * (2 * MAX_REPLIES)
 
@@ -138,6 +139,46 @@ def test_what_the_service_says_of_itself_is_made_anew_for_every_read() -> None:
     for now, age in ((CAME + 1, 1), (CAME + 2, 2)):
         conversation_with(served).receive(b"\0\7\0\0\0\6" + bytes((1, 3, 0, 0, 0, 9)), now)
         assert served.recall(bytes((1, 3, 0, 0, 0, 9)), now) is None, age
+
+
+MIXED = """
+name: Mixed
+tables: [holding, input]
+registers:
+  - {address: 0, quantity: active_power_import_total, type: uint16}
+  - {address: 1, quantity: voltage_l1, type: uint16}
+  - {address: 3, quantity: telegram_age, type: uint32}
+  - {address: 5, quantity: voltage_l1, type: uint16}
+  - {address: 7, quantity: service_uptime, type: uint32, only_count: 2}
+zero_ranges: [[0, 9]]
+"""
+
+
+@pytest.mark.parametrize("function", [3, 4])
+def test_beside_what_the_service_says_of_itself_replies_are_known(function: int) -> None:
+    served = Unit(RegisterMap.parse(MIXED, "mixed.yaml"), Seen().push())
+    conversation = conversation_with(served)
+    fresh = Unit(RegisterMap.parse(MIXED, "mixed.yaml"), Seen().push())
+    own = {3, 4}
+    for first in range(10):
+        for count in range(1, 11 - first):
+            asked = struct.pack(">BBHH", 1, function, first, count)
+            replies = [
+                conversation.receive(b"\0\7\0\0\0\6" + asked, now) for now in (CAME + 1, CAME + 9)
+            ]
+            at_once = [fresh.read(Table.HOLDING, first, count, now) for now in (CAME + 1, CAME + 9)]
+            assert [each[9:] for each in replies] == at_once
+            touches = bool(own & set(range(first, first + count))) or (first, count) == (7, 2)
+            assert (served.recall(asked, CAME + 9) is None) is touches, (first, count)
+
+
+def test_the_plain_table_is_known_but_for_its_age() -> None:
+    served = Unit(map_library.load("obis_plain", None), Seen().push())
+    conversation = conversation_with(served)
+    for first, is_known in ((0, False), (2, True)):
+        asked = bytes((1, 3, 0, first, 0, 2))
+        conversation.receive(b"\0\7\0\0\0\6" + asked, LIVE)
+        assert (served.recall(asked, LIVE) is not None) is is_known
 
 
 # --- hold -----------------------------------------------------------------------------------

@@ -44,7 +44,17 @@ Made from the program's own words by `make docs`. Deutsch: [doctor.de.md](doctor
 `obisgate doctor config.yaml` climbs from the meter to the inverter and names the first rung that is
 broken, with the next step. A running gateway is asked, and not disturbed; where none runs, the
 doctor opens the meter's source itself and listens, for 30 s at most (`--for 1min`). It sends
-nothing to the meter. `--meter NAME` chooses one of several, `--format json` is for machines.
+nothing to the meter, and records nothing. `--meter NAME` chooses one of several, `--format json`
+is for machines.
+
+A gateway answers the user who started it: run the doctor as that one. Of an installed service:
+
+```sh
+sudo CREDENTIALS_DIRECTORY=/etc/obisgate/keys obisgate doctor /etc/obisgate/config.yaml
+```
+
+Where nobody answers, but a listener's address is taken, somebody else's gateway may be reading the
+meter: then the doctor says so, and does not open the source.
 
 It ends with 0 when no rung is broken and the values are fresh, with 1 when something is broken or
 was not to be seen in that time, and with 2 when it cannot start. In braces stands what is filled
@@ -58,8 +68,18 @@ Mit `make docs` aus den Worten des Programms selbst gemacht. English: [doctor.md
 `obisgate doctor config.yaml` steigt vom Zähler zum Wechselrichter und nennt die erste Sprosse, die
 gebrochen ist, mit dem nächsten Schritt. Ein laufendes Gateway wird gefragt und nicht gestört; wo
 keines läuft, öffnet der Doktor die Quelle des Zählers selbst und hört zu, höchstens 30 s
-(`--for 1min`). Zum Zähler sendet er nichts. `--meter NAME` wählt einen von mehreren,
-`--format json` ist für Programme.
+(`--for 1min`). Zum Zähler sendet er nichts, und er zeichnet nichts auf. `--meter NAME` wählt einen
+von mehreren, `--format json` ist für Programme.
+
+Ein Gateway antwortet dem Benutzer, der es gestartet hat: als dieser ist der Doktor aufzurufen. Bei
+einem installierten Dienst:
+
+```sh
+sudo CREDENTIALS_DIRECTORY=/etc/obisgate/keys obisgate doctor /etc/obisgate/config.yaml
+```
+
+Antwortet niemand, und ist die Adresse eines Modbus-Anschlusses dennoch vergeben, liest vielleicht
+das Gateway eines anderen den Zähler: dann sagt der Doktor das und öffnet die Quelle nicht.
 
 Er endet mit 0, wenn keine Sprosse gebrochen ist und die Werte frisch sind, mit 1, wenn etwas
 gebrochen ist oder in der Zeit nicht zu sehen war, und mit 2, wenn er nicht beginnen kann. In

@@ -76,9 +76,24 @@ def _short_places(config: Path) -> Iterator[Path]:
 
 
 def find_socket(config: Path) -> Path:
-    """Return where to ask for the gateway with this config: that of the system service, too."""
+    """Return where to ask for the gateway with this config: that of the system service, too.
+
+    A folder that may not be looked into is none of a gateway of our own; that of the service is
+    there only while it runs.
+    """
     path = socket_path(config)
-    return SYSTEMD_SOCKET if not path.exists() and SYSTEMD_SOCKET.exists() else path
+    is_ours = _is_there(path, if_hidden=False)
+    return SYSTEMD_SOCKET if not is_ours and _is_there(SYSTEMD_SOCKET, if_hidden=True) else path
+
+
+def _is_there(path: Path, *, if_hidden: bool) -> bool:
+    try:
+        path.stat()
+    except PermissionError:
+        return if_hidden
+    except OSError:
+        return False
+    return True
 
 
 def ask(path: Path, question: Question, within_s: float = ANSWER_S) -> dict[str, Any]:
@@ -90,7 +105,10 @@ def ask(path: Path, question: Question, within_s: float = ANSWER_S) -> dict[str,
             asking.sendall(_line(question))
             line = _read_line(asking)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise NoGatewayError(f"no gateway runs here ({path}): obisgate run starts it") from None
+            raise NoGatewayError(
+                f"no gateway runs here ({path}): obisgate run starts it; one that another user "
+                "started, such as root with sudo, is asked as that user"
+            ) from None
         except PermissionError:
             raise NoAnswerError(
                 f"the gateway at {path} is another user's: ask as that one, or with sudo"

@@ -14,8 +14,10 @@ from gateway.telegram.decoder import MAX_SILENCE_S
 from gateway.telegram.frames import Frame, FrameReader
 from gateway.telegram.segments import Apdu, Assembler
 
-# A line on which a whole message has come is good, however much is lost on it besides.
+# A line on which a whole message has come is good, however much is lost on it besides, and however
+# long the next one takes.
 LONGEST_S = 60.0
+MISSED_PUSHES = 2  # after which nothing more is waited for
 FASTEST_S = 0.1  # no meter pushes so often: these bytes were stored
 
 
@@ -77,7 +79,9 @@ class UnknownLine:
     def is_over(self, now: float) -> bool:
         """Tell whether enough is known: that the line is good, or that it is not."""
         if self._messages:
-            is_silent = now - self._last_byte >= SILENT_S
+            # After one message nobody knows how long its meter pauses.
+            pause_s = self.interval_s and max(SILENT_S, MISSED_PUSHES * self.interval_s)
+            is_silent = pause_s is not None and now - self._last_byte >= pause_s
             return len(self._messages) >= NEEDED or is_silent or now - self.began >= LONGEST_S
         return self._health.diagnosis(now) is not None
 

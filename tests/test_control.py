@@ -297,6 +297,37 @@ def test_the_system_service_is_found_too(no_places: Path) -> None:
     assert find_socket(config) == control.SYSTEMD_SOCKET
 
 
+@pytest.fixture
+def ordinary_user() -> Iterator[None]:
+    """Be no root for a while: root may look everywhere."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(was)
+
+
+def test_a_service_whose_folder_is_closed_to_others_is_said_to_be_another_users(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/s")
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        closed = Path(folder) / "obisgate"
+        closed.mkdir(mode=0o700)
+        if os.geteuid() != 0:
+            closed.chmod(0)
+        monkeypatch.setattr(control, "SYSTEMD_SOCKET", closed / "obisgate.sock")
+        request.getfixturevalue("ordinary_user")
+        found = find_socket(Path("config.yaml"))
+        assert found == control.SYSTEMD_SOCKET
+        with pytest.raises(NoAnswerError, match=r"is another user's: ask as that one, or with"):
+            ask(found, {"ask": "health"})
+        os.seteuid(os.getuid())
+        closed.chmod(0o700)
+
+
 def test_a_folder_that_another_user_made_in_a_shared_one_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,10 +69,27 @@ def test_a_recording_that_comes_at_once_tells_no_pause() -> None:
     assert heard(pushes(), interval_s=0.0).describe() == "M-Bus frames"
 
 
-def test_one_whole_telegram_is_enough_when_no_other_comes() -> None:
+def test_a_second_telegram_is_waited_for_a_minute() -> None:
     line = heard(pushes(count=1))
-    assert not line.is_over(1.0 + SILENT_S - 0.1)
-    assert line.is_over(1.0 + SILENT_S)
+    assert not line.is_over(LONGEST_S - 0.1)
+    assert line.is_over(LONGEST_S)
+
+
+@pytest.mark.parametrize("interval_s", [11.0, 20.0, 25.0, 40.0])
+def test_the_pause_of_a_meter_that_pushes_rarely_is_found_out(interval_s: float) -> None:
+    line, telegrams = UnknownLine(0.0), iter(pushes())
+    for tick in range(int(LONGEST_S)):
+        if tick % interval_s == 1:
+            line.take(next(telegrams), (), float(tick))
+        if line.is_over(float(tick)):
+            break
+    assert line.interval_s == interval_s
+
+
+def test_two_telegrams_are_enough_when_no_third_comes() -> None:
+    line = heard(pushes(count=2))
+    assert not line.is_over(6.0 + SILENT_S - 0.1)
+    assert line.is_over(6.0 + SILENT_S)
 
 
 def test_one_whole_telegram_among_noise_is_enough_after_a_minute() -> None:

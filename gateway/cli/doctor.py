@@ -3,18 +3,21 @@
 import argparse
 import asyncio
 import logging
+import shlex
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gateway.cli.command import Commands, add_command
 from gateway.cli.doctor_shown import AsJson, AsText
-from gateway.cli.reached import listeners_of
-from gateway.cli.told import chosen_meter, system_language
-from gateway.config import Config, MeterConfig
+from gateway.cli.reached import is_taken, listeners_of
+from gateway.cli.told import chosen_meter, command_name, system_language
+from gateway.config import Config, MeterConfig, Transport
 from gateway.control import NoGatewayError, ask, config_place, find_socket
 from gateway.duration import parse_duration
+from gateway.endpoint import show_endpoint
 from gateway.ladder import (
     Finding,
     ListenerEvidence,
@@ -94,6 +97,7 @@ async def _examined(
     try:
         status = await _status(config, meter.name)
     except NoGatewayError:
+        await asyncio.to_thread(_refuse_hidden, config)
         shown.begin(meter.name, source, None)
         return await _listened(config, meter, time_s, shown)
     shown.begin(meter.name, source, status.get("pid"))
@@ -130,8 +134,8 @@ def _with(meter: str, config: Config) -> set[str]:
 async def _listened(
     config: Config, meter: MeterConfig, time_s: float, shown: AsText | AsJson
 ) -> list[Finding]:
-    """Climb with what the meter's source brings."""
-    watch = MeterWatch(meter, config.layouts, None, _hear_nothing, "")
+    """Climb with what the meter's source brings; what the doctor hears is not recorded."""
+    watch = MeterWatch(replace(meter, record=None), config.layouts, None, _hear_nothing, "")
     watch.start()
 
     async def look() -> _Seen:
@@ -159,7 +163,7 @@ async def _climbed(
         findings = climb(
             seen.meter,
             seen.listeners,
-            f"obisgate run {config.file}",
+            f"{command_name()} run {shlex.quote(config.file)}",
             is_over=is_over,
             listened_s=time_s,
         )
@@ -185,16 +189,27 @@ async def _status(config: Config, meter: str) -> dict[str, Any]:
 
 
 def _answer(config: Path) -> dict[str, Any]:
-    try:
-        path = find_socket(config)
-    except OSError as problem:
-        # Its folder may not be looked into: a gateway of our own has none there.
-        raise NoGatewayError(f"{problem.filename}: {problem.strerror}") from None
+    path = find_socket(config)
     status = ask(path, {"ask": "status"})
     if status.get("config", str(config_place(config))) != str(config_place(config)):
         # The system service, whose socket is asked where the config has none of its own.
         raise NoGatewayError(f"the gateway at {path} has another config, {status['config']}")
     return status
+
+
+def _refuse_hidden(config: Config) -> None:
+    """Raise ConfigError if somebody answers who cannot be asked, and whom we could disturb.
+
+    A relay that serves one client throws out the gateway when the doctor comes.
+    """
+    for each in filter(is_taken, config.listeners):
+        ss = f"sudo ss {'-lunp' if each.transport is Transport.UDP else '-ltnp'}"
+        raise ConfigError(
+            f"{each.where}: {show_endpoint(each.host, each.port)} is taken: by a gateway of "
+            "another user or with another config, or by another program. The meter's source is not "
+            "opened, that could disturb it. Ask as that user, or with sudo, or stop that program: "
+            f"{ss} 'sport = :{each.port}' says which it is"
+        )
 
 
 def _misunderstood(status: dict[str, Any]) -> ConfigError:

@@ -1,6 +1,7 @@
 """Whether the network reaches a gateway's listeners, as far as that can be tried from here."""
 
 import contextlib
+import errno
 import socket
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from gateway.modbus.reads import FUNCTIONS, Read, Refusal, plan
 from gateway.registers import RegisterMap
 
 PATIENCE_S = 5.0
+ANSWERED_S = 1.0  # by this machine itself
 # Addresses for documentation (RFC 5737, RFC 3849): nothing is sent, but the route to them shows
 # this machine's own address.
 ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
@@ -140,6 +142,35 @@ def own_address(host: str) -> str | None:
         asking.connect((ELSEWHERE[family], 9))
         return str(asking.getsockname()[0])
     return None
+
+
+def is_taken(listener: ListenerConfig) -> bool:
+    """Tell whether somebody on this machine listens where the config has a listener."""
+    if listener.line is not None or not listener.port:
+        return False
+    kind = socket.SOCK_DGRAM if listener.transport is Served.UDP else socket.SOCK_STREAM
+    try:
+        found = socket.getaddrinfo(listener.host, listener.port, type=kind)
+    except (OSError, UnicodeError):
+        return False  # a name that leads nowhere
+    return any(_is_taken(family, kind, address) for family, _, _, _, address in found)
+
+
+def _is_taken(family: int, kind: int, address: tuple[Any, ...]) -> bool:
+    host, _, *scope = address
+    with socket.socket(family, kind) as probe:
+        probe.settimeout(ANSWERED_S)
+        try:
+            if kind == socket.SOCK_DGRAM:
+                probe.bind(address)
+                return False
+            # From the listener's own address: one that this machine has not is refused here.
+            probe.bind((host, 0, *scope))
+            # Ports below 1024 are not for everybody to bind, but to connect to.
+            probe.connect(address)
+            return bool(probe.getsockname() != probe.getpeername())
+        except OSError as problem:
+            return kind == socket.SOCK_DGRAM and problem.errno == errno.EADDRINUSE
 
 
 def _asked(meters: Set[str], config: ListenerConfig | None) -> _Asked | None:

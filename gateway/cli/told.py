@@ -1,7 +1,10 @@
-"""What the user, his config and his system tell: which meter is meant, and which language."""
+"""What the user, his config and his system tell: which meter, which language, which command."""
 
 import os
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 from gateway.config import Config, MeterConfig
 from gateway.languages import LANGUAGES
@@ -28,3 +31,11 @@ def system_language() -> str:
     names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
     language = next(filter(None, names), "")[:2]
     return language if language in LANGUAGES else LANGUAGES[0]
+
+
+def command_name() -> str:
+    """Return how this command is typed here: by its path, unless its name alone leads to it."""
+    started, found = Path(sys.argv[0]), shutil.which("obisgate")
+    if started.name != "obisgate" or (found and started.exists() and started.samefile(found)):
+        return "obisgate"
+    return shlex.quote(sys.argv[0])

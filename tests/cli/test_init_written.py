@@ -99,6 +99,31 @@ def test_a_new_folder_is_made_for_the_config(tmp_path: Path) -> None:
     assert {each.name for each in path.parent.iterdir()} == {"config.yaml", "house.key"}
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(
+    tmp_path: Path, is_there: bool
+) -> None:
+    kept, here = tmp_path / "kept", tmp_path / "here"
+    kept.mkdir()
+    here.mkdir()
+    if is_there:
+        (kept / "house.yaml").write_text("mine")
+    (here / "config.yaml").symlink_to("../kept/house.yaml")
+    put_in_place(here / "config.yaml", answers(), {"house.key": KEY}, DAY)
+    assert (here / "config.yaml").is_symlink()
+    assert Config.read(here / "config.yaml").meters["house"].key == KEY
+    assert (kept / "house.yaml").read_text() == config_text(answers(), DAY)
+    assert {each.name for each in here.iterdir()} == {"config.yaml", "house.key"}
+    assert {each.name for each in kept.iterdir()} == {"house.yaml"}
+
+
+def test_a_link_that_leads_nowhere_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").symlink_to("nowhere/house.yaml")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        put_in_place(tmp_path / "config.yaml", answers(), {"house.key": KEY}, DAY)
+    assert {each.name for each in tmp_path.iterdir()} == {"config.yaml"}
+
+
 def test_a_key_gets_a_name_that_nobody_has(tmp_path: Path) -> None:
     assert free_name(tmp_path, "house") == "house.key"
     (tmp_path / "house.key").symlink_to(tmp_path / "nowhere")

@@ -371,7 +371,7 @@ def test_all_is_good_up_to_the_gateway_that_is_not_running(
     push_all(line, [meter.push().telegram for _ in range(3)])
     ill.end()
     said = ill.breaks(Rung.REACHABLE)
-    assert re.fullmatch(r"no gateway is running: obisgate run \S*config\.yaml", said)
+    assert re.fullmatch(r"no gateway is running: \S*obisgate run \S*config\.yaml", said)
 
 
 def test_a_meter_that_was_heard_too_shortly_is_not_called_good(
@@ -387,7 +387,113 @@ def test_a_meter_that_was_heard_too_shortly_is_not_called_good(
     assert ill.lines[-1] == "in 3 s not everything could be seen: --for 12s looks longer"
 
 
+def test_what_the_doctor_hears_is_not_recorded(
+    doctor: Callable[..., Doctor], line: Line, meter: SimulatedMeter, tmp_path: Path
+) -> None:
+    recording = tmp_path / "house.rec"
+    recorded = on(line).replace("    key:", f"    record: {{file: {recording}}}\n    key:")
+    ill = doctor(recorded, "--for", f"{LONG_S}s")
+    ill.until("may be opened")
+    push_all(line, [meter.push().telegram for _ in range(3)])
+    ill.end()
+    ill.breaks(Rung.REACHABLE)
+    assert not recording.exists()
+
+
+def test_it_says_how_the_gateway_is_started_as_the_doctor_was(
+    line: Line, meter: SimulatedMeter, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "my house"
+    elsewhere.mkdir()
+    (elsewhere / "obisgate").symlink_to(OBISGATE)
+    (elsewhere / "house 1.yaml").write_text(served(f"recording:{elsewhere}/none.bin", UNITS))
+    said = subprocess.run(
+        ["./obisgate", "doctor", "house 1.yaml", "--format", "json"],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    rungs = {each["rung"]: each["text"] for each in json.loads(said.stdout)["rungs"]}
+    assert "./obisgate run 'house 1.yaml'" in rungs[Rung.REACHABLE]
+
+
 # --- a running gateway ------------------------------------------------------------------------
+
+
+class Relay:
+    """A serial server that has room for one client: the next one throws out the one before."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._clients: list[socket.socket] = []
+        self._came = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):  # it was closed
+            while True:
+                client, _ = self._listening.accept()
+                for each in self._clients:
+                    each.close()
+                self._clients.append(client)
+                self._came.release()
+
+    @property
+    def count(self) -> int:
+        """How many have come so far."""
+        return len(self._clients)
+
+    def until_one_came(self) -> None:
+        assert self._came.acquire(timeout=PATIENCE_S)
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join(PATIENCE_S)
+        for each in self._clients:
+            each.close()
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    serving = Relay()
+    yield serving
+    serving.close()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "rtu_over_tcp", "udp"])
+def test_a_gateway_of_another_user_is_noticed_and_not_disturbed(
+    doctor: Callable[..., Doctor],
+    start: Start,
+    relay: Relay,
+    transport: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = served(f"tcp://127.0.0.1:{relay.port}", UNITS).replace("- tcp:", f"- {transport}:")
+    running = start(config)
+    relay.until_one_came()
+    # Another user looks for it beside a state of his own.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states" / "mine"))
+    asking = doctor(config.replace("127.0.0.1:0", f"127.0.0.1:{running.port}"))
+    _, said = asking.process.communicate(timeout=PATIENCE_S)
+    assert asking.process.returncode == 2
+    assert f"127.0.0.1:{running.port} is taken: by a gateway of another user" in said
+    assert f"'sport = :{running.port}' says which it is" in said
+    assert relay.count == 1
+
+
+def test_an_address_that_another_machine_has_now_is_not_taken_for_ours(
+    doctor: Callable[..., Doctor], tmp_path: Path
+) -> None:
+    absent = served(f"recording:{tmp_path}/none.bin", UNITS)
+    ill = doctor(absent.replace("127.0.0.1:0", "192.0.2.77:502"))
+    ill.end()
+    ill.breaks(Rung.DEVICE)
 
 
 SIMULATED = """

@@ -327,6 +327,67 @@ def test_the_key_may_come_on_standard_input(
     assert key.lower() not in done.stdout.lower()
 
 
+def test_a_key_that_is_typed_as_standard_input_is_not_shown(
+    at_terminal: Callable[..., Terminal], tmp_path: Path, key: str
+) -> None:
+    kept = tmp_path / "kept.key"
+    kept.write_text(key)
+    kept.chmod(0o600)
+    made = ("kaifa-ma309m", "--count", "3", "--at-once", "--to", str(tmp_path / "meter.bin"))
+    assert obisgate("simulate", *made, "--key-file", str(kept)).returncode == 0
+    asked = ("--source", "recording:meter.bin", "--map", "obis_plain", "--listen", "127.0.0.1:0")
+    terminal = at_terminal(*asked, "--key", "-", "--yes")
+    terminal.until("--key (not shown while you type or paste it): ")
+    terminal.type(key)
+    terminal.until("Start it:")
+    assert terminal.end() == 0, terminal.shown
+    assert key.lower() not in terminal.shown.lower()
+    assert (tmp_path / "house.key").read_text().strip() == key.lower()
+
+
+def test_one_telegram_alone_is_said_to_tell_no_pause(tmp_path: Path, key: str) -> None:
+    kept = tmp_path / "kept.key"
+    kept.write_text(key)
+    kept.chmod(0o600)
+    made = ("kaifa-ma309m", "--count", "1", "--at-once", "--to", str(tmp_path / "meter.bin"))
+    assert obisgate("simulate", *made, "--key-file", str(kept)).returncode == 0
+    asked = ("--source", "recording:meter.bin", "--map", "obis_plain", "--listen", "127.0.0.1:0")
+    done = scripted(tmp_path, *asked, "--key", "file:kept.key", "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nobody knows how often the meter pushes: `hold` is 15 s" in done.stdout
+
+
+def test_the_hold_of_a_meter_that_pushes_rarely_is_written(tmp_path: Path) -> None:
+    asked = ("--source", "simulator:kaifa-ma309m?interval=20s", "--map", "obis_plain")
+    done = scripted(tmp_path, *asked, "--listen", "127.0.0.1:0", "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Config.read(tmp_path / "config.yaml").meters["house"].hold_s == 60
+
+
+def test_what_is_to_be_typed_next_is_printed_as_this_was_typed(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "obisgate").symlink_to(OBISGATE)
+    asked = ("--map", "obis_plain", "--listen", "127.0.0.1:0", "--config", "my house.yaml", "--yes")
+
+    def typed(name: str, path: str) -> str:
+        return subprocess.run(
+            [name, "init", *simulated(), *asked, "--force"],
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=3 * PATIENCE_S,
+            check=True,
+        ).stdout
+
+    path = os.environ["PATH"]
+    said = typed("bin/obisgate", "/usr/bin:/bin")
+    assert "Start it:  bin/obisgate run 'my house.yaml'\n" in said
+    assert "besides:  bin/obisgate maps show obis_plain\n" in said
+    said = typed(str(tmp_path / "bin" / "obisgate"), f"{tmp_path}/bin:{path}")
+    assert "Start it:  obisgate run 'my house.yaml'\n" in said
+
+
 def test_a_given_key_that_does_not_fit_writes_nothing(
     line: Line, play: Callable[..., None], key: str, tmp_path: Path
 ) -> None:
@@ -427,6 +488,15 @@ def test_a_config_is_replaced_when_somebody_says_so(
     done = scripted(tmp_path, *asked, *flags, input=answer)
     assert (done.returncode, done.stderr) == (0, "")
     assert "obis_plain" in (tmp_path / "config.yaml").read_text()
+
+
+def test_a_link_that_leads_nowhere_is_refused_before_anybody_listens(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").symlink_to("nowhere/house.yaml")
+    asked = (*simulated(), "--map", "obis_plain", "--listen", "127.0.0.1:0")
+    done = scripted(tmp_path, *asked, "--force", "--yes")
+    assert done.returncode == 2
+    assert f"config.yaml is a link to {tmp_path}/nowhere/house.yaml" in done.stderr
+    assert "Listening" not in done.stdout
 
 
 def test_a_key_file_that_is_there_is_used_if_it_fits_and_never_overwritten(

@@ -565,7 +565,9 @@ def test_without_a_gateway_it_says_how_to_start_one(config: Path, port: int) -> 
     config.write_text(listening(port))
     done = obisgate("reload", str(config))
     assert done.returncode == 2
-    assert re.fullmatch(r"obisgate: no gateway runs here .*: obisgate run starts it\n", done.stderr)
+    assert re.fullmatch(
+        r"obisgate: no gateway runs here .*: obisgate run starts it; .* that user\n", done.stderr
+    )
 
 
 def test_a_second_gateway_with_the_same_config_is_refused(

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -33,8 +34,9 @@ from gateway.cli.init.reader import (
     reached_at,
     trouble_with,
 )
-from gateway.cli.init.written import Answers, free_name, put_in_place
+from gateway.cli.init.written import Answers, behind_links, free_name, put_in_place
 from gateway.cli.questions import Questions
+from gateway.cli.told import command_name
 from gateway.config import SIMULATOR_KEY, Transport
 from gateway.line_settings import PARITIES
 from gateway.located import ConfigError
@@ -164,9 +166,13 @@ def _served(
 
 def _agree_to_replace(questions: Questions, path: Path, *, is_forced: bool) -> None:
     """Ask before a config is replaced; ConfigError unless somebody agrees, and it can be done."""
-    folder = next(each for each in path.absolute().parents if each.exists())
-    if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
-        raise ConfigError(f"{path}: nothing can be written into {folder}")
+    target = behind_links(path)
+    if path.is_symlink() and not target.parent.is_dir():
+        raise ConfigError(f"{path} is a link to {target}, and {target.parent} is no folder")
+    for place in (path.absolute(), target):
+        folder = next(each for each in place.parents if each.exists())
+        if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
+            raise ConfigError(f"{path}: nothing can be written into {folder}")
     if is_forced or not os.path.lexists(path):
         return
     if not questions.is_agreed("force", f"{path} is there already. Replace it at the end?"):
@@ -208,7 +214,7 @@ def _tell_what_comes_next(path: Path, answers: Answers) -> None:
         host, port = reached_at(answering.where)
         print(f"  address  {host}\n  port     {port}")
     print(f"  unit id  {reader.unit_id}")
-    print(f"What it needs besides:  obisgate maps show {reader.map_name}")
+    print(f"What it needs besides:  {command_name()} maps show {reader.map_name}")
     if trouble := trouble_with(answering):
         print(f"Before it can start: {trouble}")
-    print(f"Start it:  obisgate run {path}")
+    print(f"Start it:  {command_name()} run {shlex.quote(str(path))}")

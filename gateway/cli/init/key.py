@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from getpass import getpass
 from pathlib import Path
 
 from gateway.cli.init.meter import NotFoundError
@@ -32,7 +33,7 @@ def given_key(option: str, text: str | None, folder: Path) -> FoundKey | None:
     kind, _, name = text.partition(":")
     if text == STDIN:
         try:
-            return FoundKey(Key.parse(sys.stdin.readline()), None)
+            return FoundKey(Key.parse(_standard_input(option)), None)
         except (ValueError, UnicodeDecodeError) as problem:
             raise ConfigError(f"--{option}: standard input: {problem}") from None
     if kind not in ("file", "env") or not name or is_hex_key(name):
@@ -42,6 +43,16 @@ def given_key(option: str, text: str | None, folder: Path) -> FoundKey | None:
     except ConfigError as problem:
         raise ConfigError(f"--{option}: {problem}") from None
     return FoundKey(key, text)
+
+
+def _standard_input(option: str) -> str:
+    """Return the line that comes there; what a person types is not shown."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline()
+    try:
+        return getpass(f"--{option} (not shown while you type or paste it): ")
+    except EOFError:
+        return ""
 
 
 def find_key(

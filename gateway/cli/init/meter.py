@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.cli.init.progress import Progress, counted
 from gateway.cli.questions import Questions
-from gateway.config import SIMULATOR_KEY
+from gateway.config import DEFAULT_HOLD_S, SIMULATOR_KEY
 from gateway.line_settings import LineSetting, candidates
 from gateway.located import ConfigError
 from gateway.sources import Source, SourceAddress, SourceError, open_source, serial_ports
@@ -179,6 +179,12 @@ def _tell(heard: UnknownLine, progress: Progress) -> None:
             f"{len(titles)} meters, {' and '.join(titles)}" if titles[1:] else f"meter {titles[0]}"
         )
         progress.say(f"Found: {heard.describe()}, {whose}.")
+    if len(heard.messages) == 1:
+        progress.say(
+            f"Only one telegram came, so nobody knows how often the meter pushes: `hold` is "
+            f"{DEFAULT_HOLD_S:g} s, and\nvalues that are older are not served. If it pushes more "
+            "rarely, make `hold` three times the pause."
+        )
 
 
 def _why(heard: UnknownLine) -> str:

@@ -111,7 +111,8 @@ def free_name(folder: Path, stem: str) -> str:
 def put_in_place(path: Path, answers: Answers, keys: Mapping[str, Key], day: date) -> None:
     """Write the config and the files of the keys; whatever goes wrong, none of them is changed.
 
-    The config is read as the service would before it gets its name.
+    The config is read as the service would before it gets its name. A link stays one, and keys
+    stand beside it.
     """
     folder = path.parent
     made: list[Path] = []
@@ -125,12 +126,14 @@ def put_in_place(path: Path, answers: Answers, keys: Mapping[str, Key], day: dat
         _write(beside, config_text(trial, day), made)
         Config.read(beside)
         beside.unlink()
+        target = behind_links(path)
+        beside = target.with_name(f"{target.name}{NEW}")
         _write(beside, config_text(answers, day), made)
         for name in keys:
             # A name that came meanwhile is not taken.
             os.link(folder / f"{name}{NEW}", folder / name)
             made.append(folder / name)
-        beside.replace(path)
+        beside.replace(target)
         made = [folder / f"{name}{NEW}" for name in keys]
     except OSError as problem:
         raise ConfigError(f"{path}: cannot be written: {problem.strerror}") from None
@@ -138,6 +141,11 @@ def put_in_place(path: Path, answers: Answers, keys: Mapping[str, Key], day: dat
         for each in made:
             with suppress(OSError):
                 each.unlink()
+
+
+def behind_links(path: Path) -> Path:
+    """Return where a config is written that may be a link."""
+    return Path(os.path.realpath(path))
 
 
 def _write(path: Path, text: str, made: list[Path]) -> None:

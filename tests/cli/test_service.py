@@ -207,12 +207,30 @@ def test_only_a_port_below_1024_needs_a_capability(
     assert f"CapabilityBoundingSet={capability}" in unit
 
 
+@pytest.mark.parametrize(
+    ("source", "capability"),
+    [
+        ("udp://0.0.0.0:900", "CAP_NET_BIND_SERVICE"),
+        ("tcp-listen://0.0.0.0:1023", "CAP_NET_BIND_SERVICE"),
+        ("udp://0.0.0.0:2400", ""),
+        ("tcp://192.168.1.20:23", ""),
+    ],
+)
+def test_a_low_port_on_which_a_meter_is_awaited_needs_it_as_well(
+    source: str, capability: str, mine: Path, root: Path
+) -> None:
+    text = SERIAL.replace("serial:/dev/ttyUSB0", source).replace(":502", ":5020")
+    unit = unit_of(mine, text, root).splitlines()
+    assert f"AmbientCapabilities={capability}" in unit
+    assert f"PrivateUsers={'no' if capability else 'yes'}" in unit
+
+
 def test_limits_of_the_config_are_given_their_memory_and_descriptors(
     mine: Path, root: Path
 ) -> None:
     limited = SIMULATED.replace("5020\n", "5020\n    limits: {connections: 2000}\n")
     unit = unit_of(mine, limited, root).splitlines()
-    assert "LimitNOFILE=2256" in unit
+    assert "LimitNOFILE=2268" in unit
     assert "MemoryMax=378M" in unit
 
 

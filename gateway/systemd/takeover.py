@@ -61,7 +61,7 @@ class _Secret:
         """Return what stands in a file of it, to be compared."""
         if self.what == "key":
             return read_key_file(file)
-        return read_password(f"file:{file}", Path("/"))
+        return read_password(f"file:{file}", Path())
 
     def change(self, text: str, credential: str) -> tuple[slice, str]:
         """Return the place in a config's text that named it, and what names it from now on."""

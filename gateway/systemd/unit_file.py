@@ -68,8 +68,8 @@ def render(
     is_low = any(0 < port < FIRST_FREE_PORT for port in _ports(config))
     capability = "CAP_NET_BIND_SERVICE" if is_low else ""
     lines = [
-        "# Written by `obisgate service install`. After a change of devices, meters, keys or ports in",
-        "# the config install it again; changes of your own: systemctl edit obisgate",
+        "# Written by `obisgate service install`. After a change of devices, meters, keys or ports",
+        "# in the config install it again; changes of your own: systemctl edit obisgate",
         "[Unit]",
         "Description=obisgate, the smart meter as a Modbus meter",
         "After=network.target" + "".join(f" {each}" for each in modules),

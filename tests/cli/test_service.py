@@ -387,6 +387,23 @@ def test_a_brokers_password_becomes_a_credential_as_a_key_does(mine: Path, root:
     assert line in unit.read_text(), "the config that is there is read in the same way"
 
 
+def test_another_password_of_the_same_name_is_not_overwritten(mine: Path, root: Path) -> None:
+    there = root / "etc" / "obisgate" / "keys" / "mqtt.password"
+    there.parent.mkdir(parents=True)
+    for path, password in ((mine / "mqtt.password", "geheim"), (there, "noch geheimer")):
+        path.touch(mode=0o600)
+        path.write_text(f"{password}\n")
+    source = "mqtt://127.0.0.1/raw?user=me&password=file:mqtt.password"
+    config = with_config(mine, SERIAL.replace("serial:/dev/ttyUSB0", source))
+    done = service("install", "--config", config.name, "--root", root, "--yes", cwd=mine)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"obisgate: config.yaml:4:13: {there} is there already with another password: "
+        "move it away\n"
+    )
+    assert there.read_text() == "noch geheimer\n"
+
+
 def test_a_password_file_of_an_installed_config_is_refused(mine: Path, root: Path) -> None:
     there = root / "etc" / "obisgate"
     shutil.copytree(mine, there)

@@ -92,9 +92,12 @@ class MqttSource:
         )
         source.tls_context()
         if find_spec("aiomqtt") is None:
+            # What pipx has installed has no pip of its own.
+            pip = f"{shlex.quote(sys.executable)} -m pip install"
+            command = pip if find_spec("pip") else "pipx inject obisgate"
             raise ValueError(
                 f"{address.kind} sources need a library that is not installed: "
-                f"{shlex.quote(sys.executable)} -m pip install '{LIBRARY}'"
+                f"{command} '{LIBRARY}'"
             )
         return source
 

@@ -74,6 +74,17 @@ class Systemd:
         return True
 
 
+@contextlib.contextmanager
+def descriptors(limit: int) -> Iterator[None]:
+    """Allow this process, and those that it starts, so many descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Systemd]:
     asked = Systemd(str(tmp_path / "notify"))
@@ -114,13 +125,9 @@ def test_an_abstract_socket_is_told_as_well() -> None:
 
 
 def test_nothing_is_opened_to_tell_it_something(systemd: Systemd) -> None:
-    with Supervisor(systemd.name, None) as supervisor:
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # those there are stay
-        try:
-            supervisor.tell("WATCHDOG=1")
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    # Those that are open stay.
+    with Supervisor(systemd.name, None) as supervisor, descriptors(3):
+        supervisor.tell("WATCHDOG=1")
     systemd.socket.settimeout(0)  # a datagram is there at once
     assert systemd.told() == ["WATCHDOG=1"]
 
@@ -198,18 +205,15 @@ def test_a_thousand_meters_live_within_what_their_unit_allows(
         (tmp_path / "many.yaml").write_text(text)
         config = Config.read(tmp_path / "many.yaml")
         unit = unit_file.render(Path("/obisgate"), Path("/many.yaml"), config, "obisgate", set())
-        descriptors, memory_mib = (
+        limit, memory_mib = (
             int(re.findall(rf"^{word}=(\d+)M?$", unit, re.MULTILINE)[0])
             for word in ("LimitNOFILE", "MemoryMax")
         )
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(descriptors, hard), hard))
-        try:
+        with descriptors(limit):
             running = start(text)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         relay.settimeout(PATIENCE_S)
         with contextlib.ExitStack() as adapters:
+            adapters.enter_context(descriptors(limit))
             for _ in range(METERS):
                 adapters.enter_context(relay.accept()[0])
             systemd.forget()
@@ -217,7 +221,6 @@ def test_a_thousand_meters_live_within_what_their_unit_allows(
                 systemd.until("WATCHDOG=1")
             assert resident_mib(running.process.pid) < memory_mib
             running.stop()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def resident_mib(pid: int) -> float:

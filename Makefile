@@ -105,6 +105,7 @@ $(NODE_MODULES)/.installed: tests/interop/node/package-lock.json
 UV_LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock:
 	$(UV_LOCK) pyproject.toml --group build -o requirements.lock
+	$(UV_LOCK) pyproject.toml --group build --extra mqtt --extra uvloop -c requirements.lock -o requirements-extras.lock
 	$(UV_LOCK) --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(UV_LOCK) --group build --group bench -c requirements.lock pyproject.toml -o requirements-bench.lock
 	$(UV_LOCK) --group fuzz -o requirements-fuzz.lock

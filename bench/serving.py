@@ -86,8 +86,8 @@ ORDER = (LIMIT, LIBMODBUS, BARE_UV, BARE, OBISGATE_UV, OBISGATE, STOCK)
 ALWAYS = (LIMIT, BARE, OBISGATE, STOCK)
 MISSING = {
     LIBMODBUS: "is not installed: sudo apt-get install libmodbus-dev",
-    BARE_UV: "needs uvloop: pip install 'obisgate[uvloop]'",
-    OBISGATE_UV: "needs uvloop: pip install 'obisgate[uvloop]'",
+    BARE_UV: "needs uvloop: make bench brings it",
+    OBISGATE_UV: "needs uvloop: make bench brings it",
 }
 WATCHED = (BARE, OBISGATE_UV, OBISGATE, STOCK)  # with more and fewer connections as well
 

@@ -10,6 +10,7 @@ from gateway.telegram import Key
 from gateway.telegram.ciphering import KEY_BYTES
 
 CREDENTIALS_FOLDER = Path("/etc/obisgate/keys")  # where an installed service has them
+SAVE_AS_TEXT = "save it as UTF-8"
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
@@ -57,10 +58,18 @@ def read_key_variable(name: str) -> Key:
 
 
 def read_key_credential(name: str) -> Key:
-    """Read a key that systemd hands over (systemd.exec(5), LoadCredential=).
+    """Read a key that systemd hands over; ConfigError, without a byte of it, if that cannot be."""
+    text = _read_credential(name, "write the key as 32 hex digits")
+    try:
+        return Key.parse(text)
+    except ValueError as problem:
+        raise ConfigError(f"credential {name}: {problem}") from None
 
-    Who may read it is systemd's care, and not seen in the file's mode. ConfigError, without a byte
-    of it, if that cannot be.
+
+def _read_credential(name: str, advice: str) -> str:
+    """Read what systemd hands over (systemd.exec(5), LoadCredential=); `advice` is for no text.
+
+    Who may read it is systemd's care, and not seen in the file's mode.
     """
     if not is_credential_name(name):
         raise ConfigError(f"{name!r} is no name of a credential; one looks like house.key")
@@ -71,19 +80,15 @@ def read_key_credential(name: str) -> Key:
             f"CREDENTIALS_DIRECTORY={CREDENTIALS_FOLDER}, as root"
         )
     try:
-        text = (Path(folder) / name).read_text(encoding="utf-8-sig")
+        return (Path(folder) / name).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"credential {name} is not among those in {folder}: LoadCredential={name}:… in the unit"
         ) from None
     except UnicodeDecodeError:
-        raise ConfigError(f"credential {name} is no text: write the key as 32 hex digits") from None
+        raise ConfigError(f"credential {name} is no text: {advice}") from None
     except OSError as problem:
         raise ConfigError(f"credential {name} cannot be read: {problem.strerror}") from None
-    try:
-        return Key.parse(text)
-    except ValueError as problem:
-        raise ConfigError(f"credential {name}: {problem}") from None
 
 
 def is_credential_name(name: str) -> bool:
@@ -92,20 +97,25 @@ def is_credential_name(name: str) -> bool:
 
 
 def read_password(written: str, folder: Path) -> str:
-    """Read a password from file:PATH, which starts in `folder`, or env:NAME.
+    """Read a password from file:PATH, which starts in `folder`, env:NAME or credential:NAME.
 
     ConfigError, without a letter of it, if that cannot be.
     """
     kind, colon, name = written.partition(":")
     if kind == "file" and colon:
-        text = _read_private(folder / name, "password file", "save it as UTF-8")
+        text = _read_private(folder / name, "password file", SAVE_AS_TEXT)
         where = f"password file {folder / name}"
     elif kind == "env" and colon:
         if name not in os.environ:
             raise ConfigError(f"environment variable {name} is not set")
         text, where = os.environ[name], f"environment variable {name}"
+    elif kind == "credential" and colon:
+        text, where = _read_credential(name, SAVE_AS_TEXT), f"credential {name}"
     else:
-        raise ConfigError("a password stands in a file or a variable: file:PATH or env:NAME")
+        raise ConfigError(
+            "a password stands in a file, a variable or a credential: "
+            "file:PATH, env:NAME or credential:NAME"
+        )
     password = text.rstrip("\r\n")
     if not password:
         raise ConfigError(f"{where} is empty")

@@ -844,7 +844,8 @@ MISTAKES = {
     ),
     "a password in the config": (
         changed("simulator:kaifa-ma309m", f"mqtt://b/t?user=u&password=geheim\n    key: {HEX}"),
-        "3:13: password: a password stands in a file or a variable: file:PATH or env:NAME",
+        "3:13: password: a password stands in a file, a variable or a credential: file:PATH, "
+        "env:NAME or credential:NAME",
     ),
     "a port that is none": (
         changed("simulator:kaifa-ma309m", f"tcp://meter:24000x\n    key: {HEX}"),

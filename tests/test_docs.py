@@ -78,6 +78,22 @@ def test_links_lead_somewhere() -> None:
             assert (path.parent / link).exists(), f"{path.name}: {link}"
 
 
+def test_commands_of_the_pages_find_what_they_need() -> None:
+    pages = [*DOCS.glob("*.md"), DOCS.parent / "README.md"]
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        # It is on no index, so that nothing can be installed of it by its name.
+        assert "obisgate[" not in text, path.name
+        for command in re.findall(r"docker compose [^`\n]+", text):
+            assert command.startswith("docker compose -f docker/compose.yaml "), command
+        for command in re.findall(
+            r"^.*\bpipx install\b.*$|`[^`]*install --force[^`]*`", text, re.MULTILINE
+        ):
+            assert "PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx" in command, command
+        for lock in re.findall(r"-r (\S+\.lock)", text):
+            assert (DOCS.parent / lock).is_file(), lock
+
+
 def test_every_source_in_the_page_about_them_can_be_opened(tmp_path: Path) -> None:
     (tmp_path / "mqtt.password").touch(mode=0o600)
     (tmp_path / "mqtt.password").write_text("geheim\n")

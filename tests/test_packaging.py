@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,18 @@ def test_lock_pins_everything_with_hashes_and_names_no_address(name: str) -> Non
     for entry in entries:
         assert re.match(r"[a-z0-9.-]+==\S+", entry), entry
         assert "--hash=sha256:" in entry, entry
+
+
+def test_the_extras_are_locked_with_the_versions_of_the_rest() -> None:
+    locked = {
+        name: dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (PROJECT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-extras.lock")
+    }
+    base, extended = locked.values()
+    assert base.items() <= extended.items()
+    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    named = [each for extra in extras["optional-dependencies"].values() for each in extra]
+    assert {re.match("[a-z]+", each)[0] for each in named} <= extended.keys()  # type: ignore[index]
 
 
 def test_the_wheel_brings_its_maps_and_its_command(tmp_path: Path) -> None:

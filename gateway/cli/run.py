@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -89,15 +90,15 @@ async def _serve(config: Config, show: "_Text | _Json", signals: "_Signals") -> 
     for warning in config.warnings:
         log.warning("%s", warning)
     signals.begin()
-    supervisor = Supervisor.named_in(os.environ)
-    reloading = asyncio.create_task(_reload_when_asked(service, signals.reload, supervisor))
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            if supervisor:
-                tasks.create_task(keep_told(supervisor, service, signals.stop))
-            await service.run(signals.stop)
-    finally:
-        reloading.cancel()
+    with Supervisor.named_in(os.environ) or nullcontext() as supervisor:
+        reloading = asyncio.create_task(_reload_when_asked(service, signals.reload, supervisor))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                if supervisor:
+                    tasks.create_task(keep_told(supervisor, service, signals.stop))
+                await service.run(signals.stop)
+        finally:
+            reloading.cancel()
     show.stop()
 
 

@@ -15,7 +15,7 @@ from gateway.cli.command import Commands, add_command
 from gateway.keys import CREDENTIALS_FOLDER
 from gateway.located import ConfigError
 from gateway.systemd import unit_file
-from gateway.systemd.takeover import CONFIG, STATE_FOLDER, Wanted, read_text, refuse_home, wanted
+from gateway.systemd.takeover import CONFIG, STATE_FOLDER, Wanted, read_text, refuse_unseen, wanted
 
 UNIT = Path("/etc/systemd/system") / unit_file.NAME
 SYSUSERS = Path("/etc/sysusers.d/obisgate.conf")
@@ -92,7 +92,7 @@ def install(options: argparse.Namespace) -> int:
     program = _program()
     if options.root is None:
         for path in (program.resolve(), Path(sys.base_prefix)):
-            refuse_home(path, "as a service it is installed for all: docs/installation.md")
+            refuse_unseen(path, "as a service it is installed for all: docs/installation.md")
     text = unit_file.render(program, CONFIG, installed.config, options.user, installed.credentials)
     print(f"{UNIT}:\n")
     print("".join(f"  {line}\n" if line else "\n" for line in text.splitlines()))
@@ -129,7 +129,7 @@ class _System:
     def __init__(self, root: Path | None) -> None:
         if root and not root.is_dir():
             raise ConfigError(f"--root {root} is no folder")
-        self.root = root.absolute() if root else None
+        self.root = root.resolve() if root else None
 
     def at(self, path: Path) -> Path:
         """Return where a path of the system is now."""
@@ -253,9 +253,16 @@ class _CommandError(Exception):
 
 
 def _run(words: Sequence[str]) -> None:
+    # systemd-sysusers would look there for passwords of users.
+    environment = {k: v for k, v in os.environ.items() if k != "CREDENTIALS_DIRECTORY"}
     try:
         done = subprocess.run(  # noqa: S603 - systemd's own commands, shown before
-            words, capture_output=True, text=True, check=False, timeout=COMMAND_S
+            words,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_S,
         )
     except FileNotFoundError:
         raise _CommandError("there is no such command: is this machine run by systemd?") from None

@@ -28,8 +28,8 @@ KINDS: Mapping[str, str] = {
 }
 
 MAX_DIGITS = 12
-# mqtt://user:secret@host, and ?password=secret; file:PATH and env:NAME are none.
-_PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)(?!file:|env:)[^&]*")
+# mqtt://user:secret@host, and ?password=secret; what names one is none.
+_PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)(?!file:|env:|credential:)[^&]*")
 
 Network = IPv4Network | IPv6Network
 
@@ -129,7 +129,7 @@ class SourceAddress:
         return self.folder / self.options[word] if word in self.options else None
 
     def password(self, word: str) -> str | None:
-        """Return a password from file:PATH or env:NAME; None if the option is not."""
+        """Return a password from where the option names it; None if the option is not."""
         if word not in self.options:
             return None
         try:

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import secrets
+import shlex
 import ssl
+import sys
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +28,7 @@ from gateway.sources.source import Deliver, Opened, SourceError
 if TYPE_CHECKING:
     import aiomqtt
 
+LIBRARY = "aiomqtt>=2.4,<3"  # of the extra `mqtt`
 PORT, TLS_PORT = 1883, 8883  # IANA: mqtt, secure-mqtt
 KEEPALIVE_S = 20  # a broker that does not answer is given up after twice as long
 ANSWER_S = 10.0
@@ -89,9 +92,12 @@ class MqttSource:
         )
         source.tls_context()
         if find_spec("aiomqtt") is None:
+            # What pipx has installed has no pip of its own.
+            pip = f"{shlex.quote(sys.executable)} -m pip install"
+            command = pip if find_spec("pip") else "pipx inject obisgate"
             raise ValueError(
                 f"{address.kind} sources need a library that is not installed: "
-                "pip install 'obisgate[mqtt]'"
+                f"{command} '{LIBRARY}'"
             )
         return source
 

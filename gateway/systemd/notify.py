@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 log = logging.getLogger(__name__)
@@ -30,12 +30,23 @@ class Lives(Protocol):
         """Return what only a restart would mend; listeners must answer within `answer_s`."""
 
 
+def _opened() -> socket.socket:
+    sending = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    sending.settimeout(SEND_S)
+    return sending
+
+
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """Who started us and wants to know. `watchdog_s`: how long it bears silence; None: for ever."""
+    """Who started us and wants to know. `watchdog_s`: how long it bears silence; None: for ever.
 
-    socket: str
+    To be closed. What it is told by is opened once: the watchdog must be fed also while there is no
+    descriptor left.
+    """
+
+    address: str
     watchdog_s: float | None
+    _sending: socket.socket = field(init=False, repr=False, compare=False, default_factory=_opened)
 
     @classmethod
     def named_in(cls, environment: Mapping[str, str]) -> "Supervisor | None":
@@ -48,14 +59,18 @@ class Supervisor:
         is_fed = is_ours and watchdog.isdecimal() and int(watchdog) > 0
         return cls(address, int(watchdog) / 1e6 if is_fed else None)
 
+    def __enter__(self) -> "Supervisor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sending.close()
+
     def tell(self, *lines: str) -> None:
         """Send lines; that they cannot be sent is logged and ends nothing."""
         # A leading @ stands for the zero byte of an abstract socket.
-        address = "\0" + self.socket[1:] if self.socket.startswith("@") else self.socket
+        address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
-                sending.settimeout(SEND_S)
-                sending.sendto("\n".join(lines).encode(), address)
+            self._sending.sendto("\n".join(lines).encode(), address)
         except OSError as problem:
             log.warning("systemd cannot be told %s: %s", lines[0], problem.strerror or problem)
 

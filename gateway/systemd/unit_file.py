@@ -5,20 +5,26 @@ to systemd 247 (Debian 11) and newer.
 """
 
 import re
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from pathlib import Path
 
 from gateway.config import Config, Transport
 from gateway.keys import CREDENTIALS_FOLDER
 from gateway.sources.serial_port import SerialSource
+from gateway.sources.tcp_listen import TcpListenSource
+from gateway.sources.udp import UdpSource
 
 NAME = "obisgate.service"
 WATCHDOG_S = 30
 FIRST_FREE_PORT = 1024
 # Measured: 43 MiB with a meter and a listener; a connection takes 32 KiB here and 64 KiB of the
-# kernel's at most, which counts as well.
-BASE_MIB, CONNECTIONS_A_MIB = 128, 8
-OWN_DESCRIPTORS = 256
+# kernel's at most, which counts as well. A meter takes 40 KiB, over MQTT with TLS 820 KiB more: the
+# authorities that the system trusts.
+BASE_MIB, CONNECTIONS_A_MIB, METERS_A_MIB, TLS_METER_MIB = 128, 8, 8, 1
+# A meter has its source (an MQTT broker's has three, an adapter that dials in twice as well), its
+# recording, and the one that takes over from that; a listener has a socket for each of its
+# addresses, and those of the gateway's own question.
+OWN_DESCRIPTORS, METER_DESCRIPTORS, LISTENER_DESCRIPTORS = 256, 6, 6
 
 # What stands behind the name of a terminal: its module, which a replugged adapter finds loaded.
 # A class that is not there when the service starts would not be allowed later either.
@@ -59,20 +65,11 @@ def render(
     devices = serial_devices(config)
     classes = sorted({name for device in devices for name in _classes(device)})
     modules = [f"modprobe@{USB_CLASSES[name]}.service" for name in classes if name in USB_CLASSES]
-    is_low = any(
-        0 < each.port < FIRST_FREE_PORT
-        for each in config.listeners
-        if each.transport is not Transport.SERIAL
-    )
-    connections = sum(
-        each.limits.connections
-        for each in config.listeners
-        if each.transport not in (Transport.SERIAL, Transport.UDP)
-    )
+    is_low = any(0 < port < FIRST_FREE_PORT for port in _ports(config))
     capability = "CAP_NET_BIND_SERVICE" if is_low else ""
     lines = [
-        "# Written by `obisgate service install`. After a change of devices, keys or ports in the",
-        "# config install it again; changes of your own: systemctl edit obisgate",
+        "# Written by `obisgate service install`. After a change of devices, meters, keys or ports",
+        "# in the config install it again; changes of your own: systemctl edit obisgate",
         "[Unit]",
         "Description=obisgate, the smart meter as a Modbus meter",
         "After=network.target" + "".join(f" {each}" for each in modules),
@@ -94,8 +91,8 @@ def render(
         "RuntimeDirectory=obisgate",
         "RuntimeDirectoryMode=0700",
         *(f"LoadCredential={each}:{CREDENTIALS_FOLDER / each}" for each in sorted(credentials)),
-        f"MemoryMax={BASE_MIB + connections // CONNECTIONS_A_MIB}M",
-        f"LimitNOFILE={connections + OWN_DESCRIPTORS}",
+        f"MemoryMax={_memory_mib(config)}M",
+        f"LimitNOFILE={_descriptors(config)}",
         f"CapabilityBoundingSet={capability}",
         f"AmbientCapabilities={capability}",
         # A name space of its own would take both the capability and the group away.
@@ -117,6 +114,49 @@ def serial_devices(config: Config) -> list[Path]:
         if isinstance(meter.source, SerialSource)
     ]
     return read + [Path(each.host) for each in config.listeners if each.line is not None]
+
+
+def _ports(config: Config) -> Iterator[int]:
+    """Yield the ports that the gateway opens for clients, and for adapters that come to it."""
+    for listener in config.listeners:
+        if listener.transport is not Transport.SERIAL:
+            yield listener.port
+    for meter in config.meters.values():
+        if isinstance(meter.source, TcpListenSource | UdpSource):
+            yield meter.source.port
+
+
+def _connections(config: Config) -> int:
+    """Return how many clients may be connected at once."""
+    return sum(
+        each.limits.connections
+        for each in config.listeners
+        if each.transport not in (Transport.SERIAL, Transport.UDP)
+    )
+
+
+def _memory_mib(config: Config) -> int:
+    """Return what all meters and clients of a config may take of memory."""
+    from gateway.sources.mqtt import MqttSource  # with what MQTT and TLS take of it
+
+    sources = [meter.source for meter in config.meters.values()]
+    over_tls = [each for each in sources if isinstance(each, MqttSource) and each.is_tls]
+    return (
+        BASE_MIB
+        + _connections(config) // CONNECTIONS_A_MIB
+        + len(sources) // METERS_A_MIB
+        + len(over_tls) * TLS_METER_MIB
+    )
+
+
+def _descriptors(config: Config) -> int:
+    """Return how many files and sockets a config may have open at once."""
+    return (
+        OWN_DESCRIPTORS
+        + _connections(config)
+        + len(config.meters) * METER_DESCRIPTORS
+        + len(config.listeners) * LISTENER_DESCRIPTORS
+    )
 
 
 def _device_lines(classes: Sequence[str]) -> list[str]:

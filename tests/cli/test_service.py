@@ -6,10 +6,13 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from gateway.systemd.takeover import HOMES, TEMPORARY
 
 OBISGATE = Path(sys.executable).with_name("obisgate")
 PATIENCE_S = 60.0
@@ -207,12 +210,30 @@ def test_only_a_port_below_1024_needs_a_capability(
     assert f"CapabilityBoundingSet={capability}" in unit
 
 
+@pytest.mark.parametrize(
+    ("source", "capability"),
+    [
+        ("udp://0.0.0.0:900", "CAP_NET_BIND_SERVICE"),
+        ("tcp-listen://0.0.0.0:1023", "CAP_NET_BIND_SERVICE"),
+        ("udp://0.0.0.0:2400", ""),
+        ("tcp://192.168.1.20:23", ""),
+    ],
+)
+def test_a_low_port_on_which_a_meter_is_awaited_needs_it_as_well(
+    source: str, capability: str, mine: Path, root: Path
+) -> None:
+    text = SERIAL.replace("serial:/dev/ttyUSB0", source).replace(":502", ":5020")
+    unit = unit_of(mine, text, root).splitlines()
+    assert f"AmbientCapabilities={capability}" in unit
+    assert f"PrivateUsers={'no' if capability else 'yes'}" in unit
+
+
 def test_limits_of_the_config_are_given_their_memory_and_descriptors(
     mine: Path, root: Path
 ) -> None:
     limited = SIMULATED.replace("5020\n", "5020\n    limits: {connections: 2000}\n")
     unit = unit_of(mine, limited, root).splitlines()
-    assert "LimitNOFILE=2256" in unit
+    assert "LimitNOFILE=2268" in unit
     assert "MemoryMax=378M" in unit
 
 
@@ -296,10 +317,14 @@ BAD = {
         "    key:", "    record: {file: house.rec}\n    key:",
         "5:20: a service writes below /var/lib/obisgate alone: file: /var/lib/obisgate/house.rec",
     ),
-    "a password beside it": (
+    "a recording that only seems to be there": (
+        "    key:", "    record: {file: /var/lib/obisgate/../../etc/x.rec}\n    key:",
+        "5:20: a service writes below /var/lib/obisgate alone: file: /var/lib/obisgate/x.rec",
+    ),
+    "a password that is written oddly": (
         "serial:/dev/ttyUSB0",
-        "mqtt://broker/topic?user=me&password=file:house.key",
-        "4:13: name it by its whole path, as /etc/obisgate/house.key",
+        "mqtt://broker/topic?user=me&password=file:house%2Ekey",
+        "4:13: write the password plainly, for it to be changed: password=file:mqtt.password",
     ),
     "maps beside it": ("# the house", "maps: keys", "1:7: name it by its whole path"),
 }  # fmt: skip
@@ -317,6 +342,114 @@ def test_what_a_service_could_not_use_is_named_with_its_place(
     assert done.stderr.count("\n") == 1
     assert KEY not in done.stdout + done.stderr
     assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_maps_that_a_service_does_not_see_are_refused(
+    is_linked: bool, mine: Path, root: Path
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as hidden:
+        # A link from where all is seen.
+        named = Path(f"/proc/{os.getpid()}/root{hidden}" if is_linked else hidden)
+        config = with_config(mine, SERIAL.replace("# the house", f"maps: {named}"))
+        done = service("install", "--config", config, "--root", root, "--yes")
+    assert done.returncode == 2
+    leads = f", which is {hidden}," if is_linked else ""
+    assert done.stderr == (
+        f"obisgate: {config}:1:7: {named}{leads} is in a folder of temporary files; "
+        "a service does not see it: move it to /etc/obisgate\n"
+    )
+
+
+@needs_systemd
+def test_a_brokers_password_becomes_a_credential_as_a_key_does(mine: Path, root: Path) -> None:
+    (mine / "mqtt.password").touch(mode=0o600)
+    (mine / "mqtt.password").write_text("geheim\n")
+    source = "mqtt://127.0.0.1/meter/raw?user=me&password=file:mqtt.password&silence=30s"
+    text = SERIAL.replace("serial:/dev/ttyUSB0", source)
+    done = service(
+        "install", "--config", with_config(mine, text), "--root", root, "--yes"
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "geheim" not in done.stdout
+    there = root / "etc" / "obisgate"
+    assert f"source: {source.replace('file:', 'credential:')} " in (
+        (there / "config.yaml").read_text()
+    )
+    password = there / "keys" / "mqtt.password"
+    assert password.read_text() == "geheim\n"
+    assert stat.S_IMODE(password.stat().st_mode) == 0o600
+    unit = root / "etc/systemd/system/obisgate.service"
+    line = "LoadCredential=mqtt.password:/etc/obisgate/keys/mqtt.password\n"
+    assert line in unit.read_text()
+    unit.unlink()
+    assert service("install", "--root", root, "--yes").returncode == 0
+    assert line in unit.read_text(), "the config that is there is read in the same way"
+
+
+def test_another_password_of_the_same_name_is_not_overwritten(mine: Path, root: Path) -> None:
+    there = root / "etc" / "obisgate" / "keys" / "mqtt.password"
+    there.parent.mkdir(parents=True)
+    for path, password in ((mine / "mqtt.password", "geheim"), (there, "noch geheimer")):
+        path.touch(mode=0o600)
+        path.write_text(f"{password}\n")
+    source = "mqtt://127.0.0.1/raw?user=me&password=file:mqtt.password"
+    config = with_config(mine, SERIAL.replace("serial:/dev/ttyUSB0", source))
+    done = service("install", "--config", config.name, "--root", root, "--yes", cwd=mine)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"obisgate: config.yaml:4:13: {there} is there already with another password: "
+        "move it away\n"
+    )
+    assert there.read_text() == "noch geheimer\n"
+
+
+def test_a_password_file_of_an_installed_config_is_refused(mine: Path, root: Path) -> None:
+    there = root / "etc" / "obisgate"
+    shutil.copytree(mine, there)
+    (there / "house.password").touch(mode=0o600)
+    (there / "house.password").write_text("geheim\n")
+    (there / "keys").chmod(0o700)
+    (there / "keys" / "house.key").touch(mode=0o600)
+    (there / "keys" / "house.key").write_text(KEY)
+    (there / "config.yaml").write_text(
+        SERIAL.replace(
+            "serial:/dev/ttyUSB0", "mqtt://127.0.0.1/raw?user=me&password=file:house.password"
+        )
+        .replace("file:house.key", "credential:house.key")
+        .replace('"file:keys/auth key"', "credential:house.key")
+    )
+    done = service("install", "--root", root, "--yes")
+    assert done.returncode == 2
+    assert "config.yaml:4:13: a service gets its passwords from systemd: put this" in done.stderr
+
+
+@needs_systemd
+def test_a_root_may_be_written_with_dots_and_links(mine: Path, root: Path) -> None:
+    (mine / "link").symlink_to(root.parent)
+    written = mine / "link" / "mine" / ".." / root.name
+    config = with_config(mine, SERIAL)
+    done = service("install", "--config", config, "--root", written, "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (root / "etc/systemd/system/multi-user.target.wants/obisgate.service").is_symlink()
+
+
+def test_systemds_commands_are_not_told_where_the_keys_are(
+    tmp_path: Path, mine: Path, root: Path
+) -> None:
+    programs, seen = tmp_path / "programs", tmp_path / "seen"
+    programs.mkdir()
+    for name in ("systemd-sysusers", "systemctl"):
+        (programs / name).write_text(f"#!/bin/sh\nenv >>{seen}\n")
+        (programs / name).chmod(0o755)
+    done = service(
+        "install", "--config", with_config(mine, SERIAL), "--root", root, "--yes",
+        env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    told = seen.read_text()
+    assert f"PATH={programs}:" in told
+    assert "CREDENTIALS_DIRECTORY" not in told
 
 
 def test_a_variable_is_no_key_of_a_service(mine: Path, root: Path) -> None:
@@ -360,7 +493,7 @@ def test_who_is_not_root_is_told_the_line_to_type(mine: Path) -> None:
     assert done.returncode == 2
     said = f"obisgate: this needs root: sudo {OBISGATE} {' '.join(words)}\n"
     paths = OBISGATE.resolve(), Path(sys.base_prefix)
-    homes = [each for each in paths if each.is_relative_to("/home") or each.is_relative_to("/root")]
-    if homes:
-        said = f"obisgate: {homes[0]} is in a home directory; "
+    unseen = [p for p in paths if any(p.is_relative_to(each) for each in (*HOMES, *TEMPORARY))]
+    if unseen:
+        said = f"obisgate: {unseen[0]} is in a "
     assert done.stderr.startswith(said)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from gateway.config import Config
 from gateway.service import Service
+from gateway.systemd import unit_file
 from gateway.systemd.notify import Supervisor, keep_told
 
 from .conftest import OBISGATE, PATIENCE_S, Client, Line, Running, served
@@ -25,6 +27,7 @@ Connect = Callable[[int], Client]
 
 UNITS = "units: {1: {meter: house, map: sunspec_213}}"
 WATCHDOG_S = 0.4
+METERS = 1000
 TARGET_FAILED_TO_RESPOND = 0x0B
 
 
@@ -71,6 +74,17 @@ class Systemd:
         return True
 
 
+@contextlib.contextmanager
+def descriptors(limit: int) -> Iterator[None]:
+    """Allow this process, and those that it starts, so many descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Systemd]:
     asked = Systemd(str(tmp_path / "notify"))
@@ -104,9 +118,18 @@ def test_ready_is_told_when_the_listener_answers_and_stopping_before_the_end(
 
 def test_an_abstract_socket_is_told_as_well() -> None:
     systemd = Systemd(f"\0obisgate-test-{os.getpid()}")
-    Supervisor(systemd.name, None).tell("READY=1", "STATUS=house live")
+    with Supervisor(systemd.name, None) as supervisor:
+        supervisor.tell("READY=1", "STATUS=house live")
     assert systemd.told() == ["READY=1", "STATUS=house live"]
     systemd.socket.close()
+
+
+def test_nothing_is_opened_to_tell_it_something(systemd: Systemd) -> None:
+    # Those that are open stay.
+    with Supervisor(systemd.name, None) as supervisor, descriptors(3):
+        supervisor.tell("WATCHDOG=1")
+    systemd.socket.settimeout(0)  # a datagram is there at once
+    assert systemd.told() == ["WATCHDOG=1"]
 
 
 @pytest.mark.parametrize("text", ["meters: [", None], ids=["a bad config", "the same config"])
@@ -165,6 +188,47 @@ def test_an_absent_device_is_no_reason_to_restart(
         systemd.until("WATCHDOG=1")
 
 
+def test_a_thousand_meters_live_within_what_their_unit_allows(
+    systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    with socket.create_server(("127.0.0.1", 0), backlog=METERS) as relay:
+        address = f"tcp://127.0.0.1:{relay.getsockname()[1]}?silence=1h"
+        meters = "".join(
+            f"  meter{number}: {{source: {address!r}, key: env:TEST_KEY}}\n"
+            for number in range(METERS)
+        )
+        text = (
+            f"meters:\n{meters}listeners:\n  - tcp: 127.0.0.1:0\n"
+            "    units: {1: {meter: meter0, map: sunspec_213}}\n"
+        )
+        (tmp_path / "many.yaml").write_text(text)
+        config = Config.read(tmp_path / "many.yaml")
+        unit = unit_file.render(Path("/obisgate"), Path("/many.yaml"), config, "obisgate", set())
+        limit, memory_mib = (
+            int(re.findall(rf"^{word}=(\d+)M?$", unit, re.MULTILINE)[0])
+            for word in ("LimitNOFILE", "MemoryMax")
+        )
+        with descriptors(limit):
+            running = start(text)
+        relay.settimeout(PATIENCE_S)
+        with contextlib.ExitStack() as adapters:
+            adapters.enter_context(descriptors(limit))
+            for _ in range(METERS):
+                adapters.enter_context(relay.accept()[0])
+            systemd.forget()
+            for _ in range(3):
+                systemd.until("WATCHDOG=1")
+            assert resident_mib(running.process.pid) < memory_mib
+            running.stop()
+
+
+def resident_mib(pid: int) -> float:
+    """Return the most memory that a process has had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)[0]) / 1024
+
+
 @pytest.mark.usefixtures("watchdog")
 def test_the_watchdog_starves_while_the_process_stands_still(
     systemd: Systemd, start: Start
@@ -218,7 +282,7 @@ def test_the_watchdog_starves_when_a_listener_no_longer_answers_and_it_is_said(
         service = Service(Config.read(config), lambda *_: None)
         (bound,) = await service.listen()
         stop = asyncio.Event()
-        supervisor = Supervisor(systemd.name, WATCHDOG_S)
+        supervisor = opened.enter_context(Supervisor(systemd.name, WATCHDOG_S))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(service.run(stop))
             tasks.create_task(keep_told(supervisor, service, stop))
@@ -234,7 +298,8 @@ def test_the_watchdog_starves_when_a_listener_no_longer_answers_and_it_is_said(
             assert await asyncio.to_thread(systemd.is_silent, "WATCHDOG", 2 * WATCHDOG_S)
             stop.set()
 
-    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
+    with contextlib.ExitStack() as opened:
+        asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
     said = "nobody listens on 127.0.0.1:\\d+; if it stays so, systemd's watchdog restarts"
     assert len(re.findall(said, caplog.text)) == 1
 

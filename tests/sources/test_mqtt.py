@@ -2,14 +2,17 @@
 
 import asyncio
 import base64
+import shlex
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pip
 import pytest
 
 from gateway import certificates
@@ -496,10 +499,22 @@ def test_a_broker_without_tls_is_not_spoken_to_over_tls(brokers: Brokers) -> Non
 # --- without the library --------------------------------------------------------------------
 
 
-def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("pip", "command"),
+    [(pip, [sys.executable, "-m", "pip", "install"]), (None, ["pipx", "inject", "obisgate"])],
+    ids=["with pip", "with pipx"],
+)
+def test_without_the_library_it_is_said_what_to_install(
+    pip: object, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pip", pip)
     monkeypatch.setitem(sys.modules, "aiomqtt", None)
-    with pytest.raises(ValueError, match=r"^mqtt sources need a library .* 'obisgate\[mqtt\]'$"):
+    with pytest.raises(ValueError, match=r"^mqtt sources need a library .* installed: ") as problem:
         source(f"mqtt://127.0.0.1:{free_port()}/meter")
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (library,) = project["optional-dependencies"]["mqtt"]
+    line = str(problem.value).partition("installed: ")[2]
+    assert shlex.split(line) == [*command, library]
 
 
 def test_the_library_is_not_imported_before_it_is_needed() -> None:

@@ -33,13 +33,16 @@ from gateway.telegram.ciphering import Opener, Sealed
 from gateway.telegram.decoder import MAX_SILENCE_S
 from gateway.telegram.frames import Frame, FrameReader
 from gateway.telegram.layouts import LAYOUTS
-from gateway.telegram.listing import Listing, Readings
+from gateway.telegram.listing import Entry, Listing, Readings
 from gateway.telegram.named import OBIS_BYTES, PUSH_OBJECT
 from gateway.telegram.notification import Header
-from gateway.telegram.obis import CLOCK, LOCAL_DATE, LOCAL_TIME, NAMED_TEXTS
+from gateway.telegram.obis import CLOCK, EXPECTED_UNITS, LOCAL_DATE, LOCAL_TIME
 from gateway.telegram.segments import Apdu, Assembler
 from gateway.telegram.system_title import MAKER_BYTES, SERIAL_MASK
 
+# OBIS group C of what is measured (Blue Book, 6.3.1). Around it: numbers of the meter and of its
+# settings (0), those of makers and countries (93, 94), states and serial numbers (96).
+QUANTITIES = range(1, 93)
 MAX_FRAMES = 256  # of one telegram; the longest has ten
 DATES = (axdr.DATE_TIME, 0x1A)  # A-XDR tags: date-time, date
 
@@ -139,7 +142,7 @@ class Anonymiser:
         blank = _blank(understood, title[:MAKER_BYTES], number, self._days)
         renewed = self._seal(content, sealed, blank, _title_of_nobody(title, number))
         # Whatever a meter of tomorrow sends: what would read otherwise does not go out.
-        if not self._reads_alike(renewed, understood.readings, has_tag=sealed.tag is not None):
+        if not self._reads_alike(renewed, understood, has_tag=sealed.tag is not None):
             return Fault(Layer.LAYOUT, "without its identity it would read otherwise", 0)
         self._numbers[title] = number
         return renewed
@@ -176,16 +179,16 @@ class Anonymiser:
         kept = content[2 + len(title) : start]
         return content[:2] + title + kept + renewed[-(len(content) - start) :]
 
-    def _reads_alike(self, renewed: bytes, readings: Readings, *, has_tag: bool) -> bool:
-        """Tell whether an APDU has these readings, but for texts and clocks."""
+    def _reads_alike(self, renewed: bytes, understood: "_Understood", *, has_tag: bool) -> bool:
+        """Tell whether an APDU has the same objects, and the same measured values."""
         key, auth_key = self._new_keys
         decoder = Decoder(
             key, auth_key if has_tag else None, layout=self._layout, layouts=self._layouts
         )
-        found = decoder.decode_apdu(renewed, 0.0)
+        found, readings = decoder.decode_apdu(renewed, 0.0), understood.readings
         if not isinstance(found, Telegram) or list(readings) != list(found.readings):
             return False
-        measured = [obis for obis in readings if obis.a == ELECTRICITY and obis not in NAMED_TEXTS]
+        measured = [entry.obis for entry in understood.listing.entries if _is_measured(entry)]
         return all(readings[obis] == found.readings[obis] for obis in measured)
 
 
@@ -213,7 +216,7 @@ def _is_maker(letters: bytes) -> bool:
 def _blank(understood: _Understood, maker: bytes, number: int, days: int) -> bytes:
     """Return the plaintext with only those elements as they were that are known to name nobody.
 
-    Those are electrical numbers, OBIS codes that any meter may send, clocks (moved by `days`), and
+    Those are measured numbers, OBIS codes that any meter may send, clocks (moved by `days`), and
     what says how the list is built. Other numbers become 0, other texts the number behind zeros.
     """
     header, outline, listing, _ = understood
@@ -233,12 +236,22 @@ def _blank(understood: _Understood, maker: bytes, number: int, days: int) -> byt
             elif (entry is None or entry.obis != LOCAL_TIME) and not _is_code(content, codes):
                 blank[start + 2 : end] = _text_of_nobody(content, maker, number)
         elif tag in axdr.NUMBERS:
-            is_electrical = entry is not None and entry.obis.a == ELECTRICITY
-            if not is_electrical and not _is_grammar(outline, index):
+            is_measured = entry is not None and _is_measured(entry)
+            if not is_measured and not _is_grammar(outline, index):
                 blank[start + 1 : end] = bytes(end - start - 1)
     for start in dates:
         _move(blank, start, days)
     return bytes(blank)
+
+
+def _is_measured(entry: Entry) -> bool:
+    """Tell an electrical quantity from a number that may name the meter, its owner or its place.
+
+    A number without a unit is one only where it is known to be: a power factor.
+    """
+    code = entry.obis
+    is_quantity = entry.is_number and code.a == ELECTRICITY and code.c in QUANTITIES
+    return is_quantity and (entry.unit is not None or code.channel_0 in EXPECTED_UNITS)
 
 
 def _is_code(content: bytes, codes: Collection[Obis]) -> bool:

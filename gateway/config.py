@@ -12,6 +12,7 @@ from pathlib import Path
 from gateway import map_library
 from gateway.duration import parse_duration
 from gateway.endpoint import parse_endpoint, show_endpoint
+from gateway.files import Files
 from gateway.keys import is_hex_key, read_key_credential, read_key_file, read_key_variable
 from gateway.limits import (
     MAX_CONNECTIONS,
@@ -263,7 +264,7 @@ class _Reader:
         # Units that show a meter, so far, and have no serial number of their own.
         self._copies: Counter[str] = Counter()
         self._serials: set[str] = set()
-        self._recorded: set[Path] = set()
+        self._files = Files(path)
         self._layouts = {layout.name: layout for layout in LAYOUTS}
         self._warnings: list[str] = []
 
@@ -302,6 +303,10 @@ class _Reader:
             ):
                 raise words["state"].error(f"{words['state'].text()} is a folder, not a file")
             state = self._folder / words["state"].text()
+        self._files.writes(state, "the state", words.get("state"))
+        for file in map_library.find(self._maps_folder).values():
+            self._files.reads(file, "a map")
+        self._files.refuse_conflicts()
         return Config(
             self._file,
             self._maps_folder,
@@ -348,6 +353,7 @@ class _Reader:
             raise words["source"].error(str(problem)) from None
         if is_hex_key(Path(address.target).name):
             raise words["source"].error(f"what stands behind {address.kind}: is a key, not a name")
+        self._read_by_source(address)
         if "key" in words:
             key = self._key(words["key"])
         elif address.kind == "simulator":
@@ -378,6 +384,16 @@ class _Reader:
             record,
         )  # fmt: skip
 
+    def _read_by_source(self, address: SourceAddress) -> None:
+        """Note the files that a source reads."""
+        if address.kind == "recording":
+            self._files.reads(Path(address.target), "what is played")
+        for word, prefix in (("password", "file:"), ("ca", "")):
+            written = address.options.get(word, "")
+            if written and written.startswith(prefix):
+                name = written.removeprefix(prefix)
+                self._files.reads(self._folder / name, f"a source's {word}")
+
     def _record(self, record: Located, address: SourceAddress) -> RecordConfig:
         """Read record: {file: house.rec, max_size: 10MB, rotate: 5}."""
         words = record.mapping(RECORD_WORDS, required=("file",))
@@ -387,11 +403,8 @@ class _Reader:
         file = self._folder / name
         if not Path(name).name or file.is_dir():
             raise words["file"].error(f"{name} is a folder, not a file")
-        if file.resolve() in self._recorded:
-            raise words["file"].error(f"{name} is another meter's recording: one file a meter")
         if address.kind == "recording" and file.resolve() == Path(address.target).resolve():
             raise words["file"].error(f"{name} is what is played: it would be recorded for ever")
-        self._recorded.add(file.resolve())
         max_bytes, rotate = DEFAULT_MAX_BYTES, 0
         if "max_size" in words:
             try:
@@ -403,6 +416,10 @@ class _Reader:
                 raise words["max_size"].error(reason)
         if "rotate" in words:
             rotate = words["rotate"].integer(0, MAX_ROTATE)
+        self._files.writes(file, "a recording", words["file"])
+        for number in range(1, rotate + 1):
+            older = file.with_name(f"{file.name}.{number}")
+            self._files.writes(older, "an older part of a recording", words["file"])
         return RecordConfig(file, max_bytes, rotate)
 
     def _key(self, written: Located) -> Key:
@@ -415,6 +432,7 @@ class _Reader:
             raise written.error(f"{kind!r} is no way to a key; there are {ways}")
         try:
             if kind == "file" and colon:
+                self._files.reads(self._folder / name, "a key")
                 return read_key_file(self._folder / name)
             if kind == "env" and colon:
                 return read_key_variable(name)
@@ -482,6 +500,8 @@ class _Reader:
             if word not in words:
                 raise item.error(f"{word!r} is missing here: obisgate tls init makes the files")
         files = TlsFiles(*(self._file_at(words[word]) for word in TLS_WORDS[:3]))
+        for word in TLS_WORDS[:3]:
+            self._files.reads(self._file_at(words[word]), f"a listener's {word}")
         try:
             written = words["certificate"]
             expires = files.check_certificate()

@@ -1,9 +1,12 @@
 """What is remembered of the meters over a restart: one small file, written whole or not at all."""
 
+import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +16,10 @@ from gateway.snapshot.plausibility import ENERGIES, Seen
 
 VERSION = 1
 MAX_VERSION = 1000  # there never was
+HEAD_BYTES = 256
+_HEAD = b'{\n "version": 1,\n "meters": {'
+_STATE = re.compile(rb'\s*\{\s*"version"\s*:[^,]*,\s*"meters"\s*:')
+FOREIGN = "is no state of obisgate, and stays as it is: name another file as state"
 
 TITLE_BYTES = 8
 MAX_COUNTER = 2**32 - 1
@@ -62,7 +69,8 @@ class StateFile:
         """Return what is remembered by meter name, and in words what was wrong with the file.
 
         A damaged file is set aside: its name gets .damaged, and nothing is remembered. So is one of
-        another version of obisgate, which may be installed again: .version2.
+        another version of obisgate, which may be installed again: .version2. What never was a state
+        stays as it is.
         """
         try:
             octets = self.path.read_bytes()
@@ -70,6 +78,8 @@ class StateFile:
             return {}, None
         except (OSError, ValueError) as problem:
             return {}, f"{self.path} cannot be read: {problem}; nothing is remembered"
+        if not _is_state(octets[:HEAD_BYTES]):
+            return {}, f"{self.path} {FOREIGN}; nothing is remembered"
         try:
             return _parse(octets), None
         except _OtherVersionError as problem:
@@ -88,7 +98,13 @@ class StateFile:
         return f"{self.path} {was}: set aside as {aside.name}; nothing is remembered"
 
     def write(self, meters: Mapping[str, Seen]) -> None:
-        """Replace the file; whoever reads it, at any moment, finds the old one or the new one."""
+        """Replace the file; whoever reads it, at any moment, finds the old one or the new one.
+
+        FileExistsError if another file stands there.
+        """
+        with suppress(FileNotFoundError), self.path.open("rb") as present:
+            if not _is_state(present.read(HEAD_BYTES)):
+                raise FileExistsError(errno.EEXIST, f"it {FOREIGN}", str(self.path))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(f"{self.path.name}.new")
         # What a house uses is nobody else's business.
@@ -138,6 +154,14 @@ def _render(meters: Mapping[str, Seen]) -> str:
         for name, seen in meters.items()
     }
     return json.dumps({"version": VERSION, "meters": remembered}, indent=1) + "\n"
+
+
+def _is_state(head: bytes) -> bool:
+    """Tell by its first bytes a state, also a damaged one, from a file that is not ours.
+
+    Empty it is one, or all zeros, as a power cut may leave it.
+    """
+    return not head.strip(b"\0") or bool(_STATE.match(head)) or _HEAD.startswith(head)
 
 
 def _parse(octets: bytes) -> dict[str, Seen]:

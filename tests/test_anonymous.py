@@ -256,6 +256,51 @@ def test_what_nobody_has_named_is_blank() -> None:
     assert b"0" * 32 + b"1" in shown
 
 
+@pytest.mark.parametrize("unit", [Unit.NONE, Unit.WH])
+@pytest.mark.parametrize(
+    "code", ["1-0:0.0.0", "1-0:0.0.9", "1-1:0.2.0", "1-0:94.43.0", "1-0:96.1.0", "0-0:96.1.1"]
+)
+def test_a_number_that_is_nothing_measured_is_set_to_0(code: str, unit: Unit) -> None:
+    number, obis = u32(47_110_008), Obis.parse(code)
+    out = of_nobody(
+        structure(octet_string(bytes(Obis.parse("1-0:1.7.0"))), u32(230), scaler_unit(0, Unit.W)),
+        structure(octet_string(bytes(obis)), number, scaler_unit(0, unit)),
+    )
+    assert number not in plaintexts(out)
+    (telegram,) = decoded(out)
+    assert telegram.readings[obis].value == 0
+    assert telegram.readings[Obis.parse("1-0:1.7.0")].value == 230
+
+
+def test_what_is_measured_stays_also_without_a_unit_where_it_is_known() -> None:
+    out = of_nobody(
+        structure(
+            octet_string(bytes(Obis.parse("1-0:13.7.0"))), u16(987), scaler_unit(-3, Unit.NONE)
+        ),
+        structure(
+            octet_string(bytes(Obis.parse("1-1:33.7.0"))), u16(986), scaler_unit(-3, Unit.NONE)
+        ),
+        structure(octet_string(bytes(Obis.parse("1-0:12.7.0"))), u16(231), scaler_unit(0, Unit.V)),
+    )
+    (telegram,) = decoded(out)
+    shown = {str(obis): reading.value for obis, reading in telegram.readings.items()}
+    assert shown == {"1-0:13.7.0.255": 0.987, "1-1:33.7.0.255": 0, "1-0:12.7.0.255": 231}
+
+
+def of_nobody(*objects: bytes) -> bytes:
+    """What a meter that names these objects sends, anonymous."""
+    apdu = seal(
+        data_notification(1, bytes.fromhex("07ea021b0517000000ffc400"), structure(*objects)),
+        key=KEY.octets,
+        system_title=b"XYZ\x65\x12\x34\x56\x78",
+        invocation_counter=7,
+    )
+    hider = anonymiser()
+    frames = hider.feed(b"".join(mbus_frames(apdu)), 0.0)
+    assert hider.left_out == []
+    return b"".join(frame.octets for frame in frames)
+
+
 def test_a_title_of_no_known_form_is_replaced_whole() -> None:
     power = octet_string(bytes.fromhex("0100010700ff"))
     body = structure(power, u32(230), scaler_unit(0, Unit.W))

@@ -5,6 +5,7 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.certificates import new_authority, new_server
 from gateway.config import SIMULATOR_KEY, Config, RecordConfig, SerialLine, Transport, UnitConfig
 from gateway.keys import read_key_credential, read_key_file, read_key_variable
 from gateway.located import ConfigError
@@ -1708,10 +1710,82 @@ def test_two_meters_never_share_a_recording(house: House) -> None:
 meters:
   a: {source: simulator:honeywell, record: {file: a.rec}}
   b: {source: simulator:honeywell, record: {file: ./a.rec}}
-listeners: []
+listeners:
+  - {tcp: 127.0.0.1:5020, any: {meter: a, map: obis_plain}}
 """
-    expected = "4:51: ./a.rec is another meter's recording: one file a meter"
+    expected = "4:51: a.rec cannot be a recording: it is a recording; name a file of its own"
     assert house.refusal(text) == expected
+    expected = "3:51: a.rec cannot be an older part of a recording"
+    text = text.replace("file: a.rec}", "file: a.rec, rotate: 2}").replace("./a.rec", "a.rec.2")
+    assert house.refusal(text) == (
+        "4:51: a.rec.2 cannot be a recording: it is an older part of a recording; "
+        "name a file of its own"
+    )
+
+
+# Every file that this config names, what is at that name, and what the error calls it.
+NAMED_FILES = {
+    "config.yaml": "this config",
+    "house.key": "a key",
+    "auth.key": "a key",
+    "own_maps/mine.yaml": "a map",
+    "raw.bin": "what is played",
+    "broker.pass": "a source's password",
+    "server.crt": "a listener's certificate",
+    "server.key": "a listener's key",
+    "ca.crt": "a listener's clients_ca",
+    "house.rec": "a recording",
+    "house.rec.2": "an older part of a recording",
+}
+ALL_FILES = """\
+state: %s
+maps: own_maps
+meters:
+  house:
+    source: simulator:kaifa-ma309m
+    key: file:house.key
+    auth_key: file:auth.key
+    record: {file: house.rec, rotate: 2}
+  played: {source: "recording:raw.bin", key: file:house.key}
+  sent: {source: "mqtt://127.0.0.1/a?user=me&password=file:broker.pass", key: file:house.key}
+listeners:
+  - {tls: 127.0.0.1:8802, certificate: server.crt, key: server.key, clients_ca: ca.crt,
+     any: {meter: house, map: obis_plain}}
+"""
+
+
+@pytest.mark.parametrize(("name", "what"), NAMED_FILES.items(), ids=NAMED_FILES)
+def test_nothing_that_a_config_names_becomes_the_state(house: House, name: str, what: str) -> None:
+    all_files(house)
+    expected = f"1:8: {Path(name).name} cannot be the state: it is {what}; name a file of its own"
+    assert house.refusal(ALL_FILES % name) == expected
+    (house.folder / "link").symlink_to(name)
+    assert house.refusal(ALL_FILES % "link") == expected
+    assert house.read(ALL_FILES % "state.json").state == house.folder / "state.json"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "house.key", "own_maps/mine.yaml", "server.crt"])
+def test_nothing_that_a_config_names_is_recorded_into(house: House, name: str) -> None:
+    all_files(house)
+    what = NAMED_FILES[name]
+    text = (ALL_FILES % "state.json").replace("{file: house.rec,", f"{{file: {name},")
+    assert house.refusal(text) == (
+        f"8:20: {Path(name).name} cannot be a recording: it is {what}; name a file of its own"
+    )
+
+
+def all_files(house: House) -> None:
+    """Write what ALL_FILES names."""
+    for name in ("house.key", "auth.key", "broker.pass"):
+        house.key_file(HEX.encode(), name=name)
+    (house.folder / "own_maps").mkdir()
+    (house.folder / "own_maps" / "mine.yaml").write_text(TINY_MAP)
+    now = datetime.now(UTC)
+    authority = new_authority("house", now)
+    server = new_server(authority, ["127.0.0.1"], now, 30)
+    (house.folder / "ca.crt").write_bytes(authority.certificate)
+    (house.folder / "server.crt").write_bytes(server.certificate)
+    house.key_file(server.key, name="server.key")
 
 
 def test_what_is_played_is_not_recorded_into_itself(house: House) -> None:

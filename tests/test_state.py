@@ -196,19 +196,14 @@ def written(**changes: object) -> bytes:
 DAMAGED = {
     "nothing": b"",
     "zeros after a power cut": bytes(200),
-    "no UTF-8": b"\xff\xfe\x80 random \x9c",
-    "no JSON": b"meters: {house: {}}",
+    "cut off early": b'{\n "version": 1,\n "me',
+    "no UTF-8": written().replace(b"house", b"\xff\xfe\x80"),
     "cut off": written()[:-20],
     "something behind": written() + b"x",
     "a version that never was": written().replace(b'"version": 1', b'"version": 0'),
     "a version that is a text": written().replace(b'"version": 1', b'"version": "2"'),
-    "no version": b'{"meters": {}}',
-    "a list": b"[]",
-    "a number": b"1",
-    "null": b"null",
     "meters that are a list": b'{"version": 1, "meters": []}',
     "a meter that is a number": b'{"version": 1, "meters": {"house": 1}}',
-    "deep": b"[" * 200_000,
     "deep meters": b'{"version": 1, "meters": {"house": ' + b"[" * 200_000 + b"]" * 200_000 + b"}}",
     "a number of very many digits": written().replace(b"1234", b"9" * 100_000),
     "no title": written(system_title="left out"),
@@ -269,8 +264,39 @@ def test_a_file_of_another_version_is_said_and_kept_for_it(file: StateFile, numb
     assert file.read() == ({"house": HOUSE}, None)
 
 
+FOREIGN = {
+    "a key": b"0F1E2D3C4B5A69788796A5B4C3D2E1F0\n",
+    "a key of digits": b"12345678901234567890123456789012",
+    "a certificate": b"-----BEGIN CERTIFICATE-----\nMIIB",
+    "YAML": b"meters: {house: {}}",
+    "YAML that begins as JSON": b"{meters: {house: {}}}",
+    "another program's JSON": b'{"version": 4, "serial": 7}',
+    "JSON without a version": b'{"meters": {}}',
+    "a list": b"[]",
+    "a number": b"1",
+    "null": b"null",
+    "deep": b"[" * 200_000,
+    "a photo": b"\xff\xd8\xff\xe0\0\x10JFIF",
+}
+
+
+@pytest.mark.parametrize("octets", FOREIGN.values(), ids=FOREIGN)
+def test_a_file_that_is_no_state_is_neither_renamed_nor_replaced(
+    file: StateFile, octets: bytes
+) -> None:
+    file.path.parent.mkdir()
+    file.path.write_bytes(octets)
+    what = "is no state of obisgate, and stays as it is: name another file as state"
+    assert file.read() == ({}, f"{file.path} {what}; nothing is remembered")
+    with pytest.raises(FileExistsError) as problem:
+        file.write({"house": HOUSE})
+    assert problem.value.strerror == f"it {what}"
+    assert file.path.read_bytes() == octets
+    assert list(file.path.parent.iterdir()) == [file.path]
+
+
 @given(octets=st.binary() | st.text().map(str.encode))
-def test_random_bytes_are_set_aside_and_never_an_error(
+def test_random_bytes_are_no_state_and_never_an_error(
     tmp_path_factory: pytest.TempPathFactory, octets: bytes
 ) -> None:
     file = StateFile(tmp_path_factory.getbasetemp() / "random.json")
@@ -278,7 +304,7 @@ def test_random_bytes_are_set_aside_and_never_an_error(
     meters, problem = file.read()
     assert meters == {}
     assert problem is not None
-    assert "was damaged" in problem
+    assert ("was damaged" in problem) != file.path.exists()
 
 
 @given(place=st.integers(0, len(written()) - 1), octet=st.integers(0, 255))
@@ -349,7 +375,7 @@ def test_a_folder_that_may_not_be_written_is_an_error_and_keeps_the_old_state(
 
 def test_a_damaged_file_that_cannot_be_set_aside_is_said(file: StateFile) -> None:
     file.path.parent.mkdir()
-    file.path.write_bytes(b"damage")
+    file.path.write_bytes(written()[:-5])
     file.path.with_name("house.json.damaged").mkdir()
     meters, said = file.read()
     assert meters == {}

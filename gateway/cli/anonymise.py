@@ -1,8 +1,11 @@
 """obisgate anonymise: a recording that can be sent to others."""
 
 import argparse
+import os
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from gateway.cli.command import Commands, add_command, add_key_options, keys
 from gateway.cli.telegram_input import items_of, octets_of, read_input
 from gateway.config import SIMULATOR_KEY, Config
 from gateway.located import ConfigError, nearest
-from gateway.recording import Began, Chunk, Item, is_recording
+from gateway.recording import Began, Chunk, Item, is_recording, parse
 from gateway.recording.lines import begin, head, write
 from gateway.simulator import SIMULATED_AUTH_KEY
 from gateway.telegram import Fault, Key, Layer
@@ -49,6 +52,7 @@ def anonymise(options: argparse.Namespace) -> int:
         raise ConfigError(f"--days is a number from -{MAX_DAYS} to {MAX_DAYS}")
     if options.file != "-" and Path(options.file).resolve() == options.to.resolve():
         raise ConfigError(f"{options.to} is what is to be anonymised: name another file")
+    _refuse_other(options.to)
     anonymiser = _anonymiser(options)
     read = read_input(options.file)
     if is_recording(read):
@@ -60,10 +64,7 @@ def anonymise(options: argparse.Namespace) -> int:
             print(f"obisgate: {text}", file=sys.stderr)
         print("obisgate: no telegram in it that the key opens: nothing is written", file=sys.stderr)
         return 1
-    try:
-        options.to.write_bytes(head() + b"".join(lines))
-    except OSError as problem:
-        raise ConfigError(f"{options.to} cannot be written: {problem.strerror}") from None
+    _write_whole(options.to, head() + b"".join(lines))
     telegrams = _many(anonymiser.telegrams, "telegram")
     print(
         f"obisgate: {telegrams} of {_many(anonymiser.meters, 'meter')} into {options.to}",
@@ -78,6 +79,47 @@ def anonymise(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse to replace anything but an anonymous recording, as a key or one's own recording."""
+    try:
+        if not path.exists():
+            return
+        is_ours = path.is_file() and _is_anonymous(path.read_bytes())
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or problem
+        raise ConfigError(f"{path} cannot be written: {why}") from None
+    if not is_ours:
+        raise ConfigError(
+            f"{path} is there, is no anonymous recording, and stays as it is: name another file"
+        )
+
+
+def _is_anonymous(read: bytes) -> bool:
+    if not is_recording(read):
+        return False
+    try:
+        runs = [item for item in parse(read.splitlines()) if isinstance(item, Began)]
+    except ValueError:  # of another version
+        return False
+    return all(began.source == SOURCE for began in runs)
+
+
+def _write_whole(path: Path, octets: bytes) -> None:
+    """Write a file whole or not at all: on a full disk an older one stays as it was."""
+    place = path.resolve()
+    beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    try:
+        with beside.open("xb") as file:
+            file.write(octets)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(place)
+    except OSError as problem:
+        with suppress(OSError):
+            beside.unlink()
+        raise ConfigError(f"{path} cannot be written: {problem.strerror}") from None
 
 
 def _anonymiser(options: argparse.Namespace) -> Anonymiser:

@@ -61,6 +61,12 @@ class Recorder:
             self._thread.join(LAST_WORDS_S)
 
     def _run(self) -> None:
+        try:
+            self._write_until_over()
+        finally:
+            self._file.close()
+
+    def _write_until_over(self) -> None:
         pause_s, is_last = GATHER_S, False
         while not is_last:
             self._wanted.wait(pause_s)

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from gateway.endpoint import show_endpoint
 from gateway.sources.address import SourceAddress
 from gateway.sources.network import (
+    PIECE_BYTES,
     READ_BYTES,
     SILENCE_S,
     Pace,
@@ -193,6 +194,8 @@ class MqttSource:
                         "does the reader publish there, and may this user read it?"
                     ) from None
                 octets = self._octets(message)
+                if len(octets) < PIECE_BYTES:
+                    await pace.took(PIECE_BYTES - len(octets))
                 for start in range(0, len(octets), READ_BYTES):
                     chunk = octets[start : start + READ_BYTES]
                     deliver(chunk)

@@ -22,6 +22,8 @@ SILENCE_S = 60.0
 # more waits, and the clients that read registers do not: of the worst noise a byte costs 15 µs.
 READ_BYTES = 1024
 REST_S = 0.02
+# What a datagram or message costs beside its bytes: an empty one is work, too. 800 a second.
+PIECE_BYTES = 64
 
 # A dead adapter is found out in 30 s, also where a user allows a longer silence.
 KEEPALIVE = (
@@ -40,6 +42,10 @@ class Pace:
 
     def __init__(self) -> None:
         self._taken = 0
+
+    async def took_piece(self, count: int) -> None:
+        """Count a datagram or message of so many bytes, be it small or empty; rest, too."""
+        await self.took(max(count, PIECE_BYTES))
 
     async def took(self, count: int) -> None:
         """Count the bytes that were taken; rest when there were many."""

@@ -74,7 +74,7 @@ class UdpSource:
         where = self.describe()
         while True:
             datagram, host = await _next_datagram(endpoint)
-            await pace.took(len(datagram))
+            await pace.took_piece(len(datagram))
             if not datagram:
                 continue
             if not may_send(host, self.allow):

@@ -1,6 +1,8 @@
 """obisgate anonymise, as it is typed: from one's own recording to one that can be sent."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,15 @@ from .conftest import obisgate
 PUBLISHED_KEY = "000102030405060708090A0B0C0D0E0F"
 START = datetime(2026, 1, 5, 18, tzinfo=UTC)
 BEGAN = Began(START, "serial port /dev/serial/by-id/usb-FTDI_A50285BI, 2400 baud 8E1")
+
+
+FEW_BYTES = """
+import resource, signal, sys
+from gateway.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @pytest.fixture
@@ -148,6 +159,68 @@ def test_what_is_used_wrongly_is_said_in_one_line(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out.rec").exists()
+
+
+@pytest.mark.parametrize("content", [b"a photo", b"", b"obisgate recording 2\n"])
+def test_a_file_that_is_no_anonymous_recording_stays_as_it_is(
+    recorded: Path, tmp_path: Path, key_file: str, content: bytes
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(content)
+    done = obisgate("anonymise", str(recorded), "-o", str(mine), "--key-file", key_file)
+    assert done.returncode == 2
+    expected = "is there, is no anonymous recording, and stays as it is: name another file"
+    assert done.stderr == f"obisgate: {mine} {expected}\n"
+    assert mine.read_bytes() == content
+
+
+def test_neither_the_key_nor_another_recording_is_replaced(
+    recorded: Path, tmp_path: Path, key_file: str
+) -> None:
+    older = tmp_path / "house.rec.1"
+    older.write_bytes(recorded.read_bytes())
+    link = tmp_path / "link.rec"
+    link.symlink_to(key_file)
+    for taken in (Path(key_file), older, link, Path("/dev/null")):
+        before = taken.read_bytes()
+        done = obisgate("anonymise", str(recorded), "-o", str(taken), "--key-file", key_file)
+        assert done.returncode == 2
+        assert f"{taken} is there, is no anonymous recording" in done.stderr
+        assert taken.read_bytes() == before
+    assert Path("/dev/null").is_char_device()
+
+
+def test_an_anonymous_recording_is_replaced_whole(
+    recorded: Path, tmp_path: Path, key_file: str, published: Path
+) -> None:
+    out = tmp_path / "nobody.rec"
+    for _ in range(2):
+        done = obisgate("anonymise", str(recorded), "-o", str(out), "--key-file", key_file)
+        assert done.returncode == 0, done.stderr
+    assert len(decoded(out, published)) == 2
+    names = {each.name for each in tmp_path.iterdir()}
+    assert names == {"house.rec", "house.key", "published.key", "nobody.rec"}
+
+
+def test_where_there_is_no_room_the_older_recording_stays_whole(
+    recorded: Path, tmp_path: Path, key_file: str
+) -> None:
+    out = tmp_path / "nobody.rec"
+    arguments = ("anonymise", str(recorded), "-o", str(out), "--key-file", key_file)
+    assert obisgate(*arguments).returncode == 0
+    before = out.read_bytes()
+    done = subprocess.run(
+        # No file may grow beyond 512 bytes, as on a full disk.
+        [sys.executable, "-c", FEW_BYTES, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == f"obisgate: {out} cannot be written: File too large\n"
+    assert out.read_bytes() == before
+    names = {each.name for each in tmp_path.iterdir()}
+    assert names == {"house.rec", "house.key", "nobody.rec"}
 
 
 def test_without_a_key_it_says_where_one_may_stand(recorded: Path, tmp_path: Path) -> None:

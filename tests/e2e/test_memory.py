@@ -197,15 +197,32 @@ def test_a_damaged_state_is_set_aside_and_said_and_the_gateway_serves(
     tmp_path: Path, line: Line, start: Start, meter: SimulatedMeter
 ) -> None:
     (tmp_path / "states").mkdir()
-    (tmp_path / "states" / "house.json").write_bytes(b"\x80\0\xff half a fi")
+    half = b'{"version": 1, "meters": {"half a fi'
+    (tmp_path / "states" / "house.json").write_bytes(half)
     running = start(on(line))
     assert any("was damaged: set aside" in event.get("message", "") for event in running.seen)
     running.message("is open")
     line.write(meter.push().telegram)
     running.telegram()
     running.stop()
-    assert (tmp_path / "states" / "house.json.damaged").read_bytes() == b"\x80\0\xff half a fi"
+    assert (tmp_path / "states" / "house.json.damaged").read_bytes() == half
     assert json.loads((tmp_path / "states" / "house.json").read_text())["meters"]
+
+
+def test_a_file_of_ones_own_where_the_state_should_be_stays_and_the_gateway_serves(
+    tmp_path: Path, line: Line, start: Start, meter: SimulatedMeter
+) -> None:
+    mine = tmp_path / "states" / "house.json"
+    mine.parent.mkdir()
+    mine.write_bytes(b"-----BEGIN PRIVATE KEY-----")
+    running = start(on(line))
+    assert any("is no state of obisgate" in event.get("message", "") for event in running.seen)
+    running.message("is open")
+    line.write(meter.push().telegram)
+    running.telegram()
+    running.stop()
+    assert mine.read_bytes() == b"-----BEGIN PRIVATE KEY-----"
+    assert not list(mine.parent.glob("house.json.*"))
 
 
 def test_a_state_that_cannot_be_written_is_said_and_ends_nothing(

@@ -139,6 +139,25 @@ def test_it_ends_by_itself_when_its_time_is_over(tmp_path: Path) -> None:
     assert len(octets_in(path)) == 376
 
 
+def test_a_second_recorder_is_refused_and_the_first_goes_on(
+    line: Line, meter: SimulatedMeter, tmp_path: Path, record: Callable[..., Recording]
+) -> None:
+    path = tmp_path / "house.rec"
+    recording = record(f"serial:{line.device}?parity=none", "-o", str(path))
+    recording.hears("is open")
+    done = obisgate("record", "simulator:honeywell", "-o", str(path), "--for", "1s")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"obisgate: {path} cannot be written: another obisgate records into it: "
+        "name a file of its own\n"
+    )
+    push = meter.push()
+    line.write(push.telegram)
+    until(lambda: octets_in(path) == push.telegram)
+    recording.end()
+    assert obisgate("record", "simulator:honeywell", "-o", str(path), "--for", "1s").returncode == 0
+
+
 def test_no_key_is_in_a_recording(tmp_path: Path, key: str) -> None:
     path = tmp_path / "house.rec"
     source = "simulator:kaifa-ma309m?interval=100ms"

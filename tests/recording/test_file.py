@@ -20,6 +20,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "house.rec"
 
 
+def one_run(path: Path, began: Began, *chunks: Chunk) -> None:
+    """What a whole run of a recorder leaves in a file."""
+    file = RecordingFile(path, began)
+    file.append([write(chunk) for chunk in chunks])
+    file.close()
+
+
 def stored(path: Path) -> list[object]:
     return list(parse(path.read_bytes().splitlines()))
 
@@ -32,21 +39,21 @@ def test_batches_follow_each_other_below_one_head(path: Path) -> None:
 
 
 def test_only_its_owner_can_read_a_new_recording(path: Path) -> None:
-    RecordingFile(path, BEGAN).append([])
+    one_run(path, BEGAN)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_another_run_goes_on_in_the_same_file(path: Path) -> None:
-    RecordingFile(path, BEGAN).append([write(A)])
-    RecordingFile(path, LATER).append([write(B)])
+    one_run(path, BEGAN, A)
+    one_run(path, LATER, B)
     assert stored(path) == [BEGAN, A, LATER, B]
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4])
 def test_a_torn_line_costs_itself_alone(path: Path, cut: int) -> None:
-    RecordingFile(path, BEGAN).append([write(A), write(B)])
+    one_run(path, BEGAN, A, B)
     os.truncate(path, path.stat().st_size - cut)
-    RecordingFile(path, LATER).append([write(C)])
+    one_run(path, LATER, C)
     assert stored(path) == [BEGAN, A, B if cut == 1 else Torn(5), LATER, C]
 
 
@@ -105,13 +112,73 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         RecordingFile(tmp_path, BEGAN).append([])
 
 
+def test_two_recorders_never_mix_their_times_in_one_file(path: Path) -> None:
+    one, other = RecordingFile(path, BEGAN), RecordingFile(path, LATER)
+    one.append([write(A)])
+    before = path.read_bytes()
+    with pytest.raises(RecordingError) as problem:
+        other.append([write(B)])
+    assert str(problem.value) == (
+        f"{path} cannot be written: another obisgate records into it: name a file of its own"
+    )
+    assert path.read_bytes() == before
+    one.append([write(C)])
+    one.close()
+    other.append([write(B)])
+    other.close()
+    assert stored(path) == [BEGAN, A, C, LATER, B]
+
+
+def test_a_file_is_kept_from_others_also_after_it_was_rotated(path: Path) -> None:
+    one = RecordingFile(path, BEGAN, max_bytes=len(head()) + 300, rotate=1)
+    for number in range(3):
+        one.append([write(Chunk(number, bytes(100)))])
+    with pytest.raises(RecordingError, match="another obisgate records into it"):
+        one_run(path, LATER, B)
+    one.close()
+    one_run(path, LATER, B)
+    assert stored(path)[-2:] == [LATER, B]
+
+
+@pytest.mark.parametrize("taken", ["house.rec.1", "house.rec.2"])
+def test_nothing_is_recorded_where_a_rotation_would_lose_another_file(
+    path: Path, taken: str
+) -> None:
+    mine = path.with_name(taken)
+    mine.write_text("notes of mine")
+    file = RecordingFile(path, BEGAN, rotate=2)
+    expected = (
+        f"{path} cannot be written: {taken} is no recording of obisgate, and stays as it is: "
+        "older parts are to be kept there"
+    )
+    assert file.trouble() == expected
+    with pytest.raises(RecordingError) as problem:
+        file.append([write(A)])
+    assert str(problem.value) == expected
+    assert [each.name for each in path.parent.iterdir()] == [taken]
+    assert RecordingFile(path, BEGAN, rotate=0).trouble() is None
+
+
+def test_what_comes_to_stand_in_the_way_later_is_not_lost_either(path: Path) -> None:
+    file = RecordingFile(path, BEGAN, max_bytes=len(head()) + 300, rotate=1)
+    file.append([write(Chunk(0, bytes(100)))])
+    older = path.with_name("house.rec.1")
+    older.mkdir()
+    with pytest.raises(RecordingError, match=r"house\.rec\.1 is no recording"):
+        file.append([write(Chunk(1, bytes(100)))])
+    older.rmdir()
+    file.append([write(Chunk(2, bytes(100)))])
+    file.close()
+    assert len(stored(older)) == len(stored(path)) == 2
+
+
 # --- what shows before anything is written --------------------------------------------------
 
 
 def test_a_good_place_is_no_trouble_and_stays_as_it_is(path: Path) -> None:
     assert RecordingFile(path, BEGAN).trouble() is None
     assert not path.exists()
-    RecordingFile(path, BEGAN).append([write(A)])
+    one_run(path, BEGAN, A)
     before = path.read_bytes()
     assert RecordingFile(path, LATER).trouble() is None
     assert path.read_bytes() == before

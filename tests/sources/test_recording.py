@@ -125,8 +125,11 @@ TIMED = [Chunk(500, b"\x68\xfa\xfa"), Chunk(647, b"\xff\x00", (1,)), Chunk(2500,
 def timed(tmp_path: Path) -> Path:
     """Two runs of a recorder, of which the first was killed while it wrote."""
     path = tmp_path / "meter.rec"
-    RecordingFile(path, BEGAN).append([*map(write, TIMED), b"2600 3 68f"])
-    RecordingFile(path, LATER).append([write(Chunk(0, b"\x7e"))])
+    runs = (BEGAN, [*map(write, TIMED), b"2600 3 68f"]), (LATER, [write(Chunk(0, b"\x7e"))])
+    for began, lines in runs:
+        file = RecordingFile(path, began)
+        file.append(lines)
+        file.close()
     return path
 
 

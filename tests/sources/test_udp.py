@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from gateway.sources.network import PIECE_BYTES, READ_BYTES, REST_S
 from tests.broker import free_port
 from tests.sources.ear import Ear, hearing, run, simulated, source
 
@@ -179,6 +181,28 @@ def test_a_flood_leaves_turns_to_others(port: int, adapter: Sender) -> None:
                 turns += 1
                 await asyncio.sleep(0.001)
         assert turns > 20
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("allow", ["", "?allow=127.0.0.1"])
+@pytest.mark.parametrize("datagram", [b"", b"\x00"])
+def test_a_flood_of_datagrams_without_content_is_slowed_down_as_any_other(
+    port: int, adapter: Sender, other: Sender, allow: str, datagram: bytes
+) -> None:
+    push = simulated().push()
+
+    async def scenario() -> None:
+        async with hearing(source(f"udp://127.0.0.1:{port}{allow}")) as ear:
+            await until_open(ear)
+            began = time.monotonic()
+            # As many as a socket keeps with its usual buffer.
+            for _ in range(10 * READ_BYTES // PIECE_BYTES):
+                (other if allow or not datagram else adapter).send(datagram)
+            adapter.send(push.telegram)
+            await ear.until(lambda ear: ear.counters)
+        # Each rest lasts at least so long: a slow machine only takes longer.
+        assert time.monotonic() - began >= 9 * REST_S
 
     run(scenario())
 

@@ -91,8 +91,13 @@ def install(options: argparse.Namespace) -> int:
     installed = wanted(system.at, options.config)
     program = _program()
     if options.root is None:
-        for path in (program.resolve(), Path(sys.base_prefix)):
-            refuse_unseen(path, "as a service it is installed for all: docs/installation.md")
+        try:
+            for path in (program.resolve(), Path(sys.base_prefix)):
+                refuse_unseen(path, "as a service it is installed for all: docs/installation.md")
+        except ConfigError as problem:
+            if not options.dry_run:
+                raise
+            print(f"This program cannot be the service: {problem}\n", file=sys.stderr)
     text = unit_file.render(program, CONFIG, installed.config, options.user, installed.credentials)
     print(f"{UNIT}:\n")
     print("".join(f"  {line}\n" if line else "\n" for line in text.splitlines()))

@@ -473,12 +473,16 @@ def test_a_gateway_of_another_user_is_noticed_and_not_disturbed(
     transport: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     config = served(f"tcp://127.0.0.1:{relay.port}", UNITS).replace("- tcp:", f"- {transport}:")
     running = start(config)
     relay.until_one_came()
-    # Another user looks for it beside a state of his own.
+    # Another user looks for it beside a state of his own, or in a temporary folder of his own.
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states" / "mine"))
+    others = tempfile.TemporaryDirectory()
+    request.addfinalizer(others.cleanup)
+    monkeypatch.setenv("TMPDIR", others.name)
     asking = doctor(config.replace("127.0.0.1:0", f"127.0.0.1:{running.port}"))
     _, said = asking.process.communicate(timeout=PATIENCE_S)
     assert asking.process.returncode == 2
@@ -741,7 +745,7 @@ def test_a_gateway_of_another_version_is_told_from_a_broken_one(
     path = tmp_path / "config.yaml"
     path.write_text(served("simulator:kaifa-ma309m", UNITS))
     place = socket_path(path)
-    place.parent.mkdir(parents=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         server.bind(str(place))
         server.listen()

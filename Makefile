@@ -13,7 +13,7 @@ NODE_MODULES := tests/interop/node/node_modules
 # Tests wait more than they work, so one worker more than cores.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: run test coverage lint bench fuzz docs schemas lock clean
+.PHONY: run test coverage lint bench soak fuzz docs schemas lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -42,8 +42,13 @@ bench: $(VENV)/.installed-dev $(BENCH_VENV)/.installed
 	$(BIN)/python bench/render.py
 	$(BIN)/python bench/serial_line.py
 	$(BIN)/python bench/serial_reading.py
+	$(BIN)/python bench/cabinet.py
 	$(BENCH_BIN)/python bench/decoding.py
 	$(BIN)/python bench/damage.py
+
+# Thirty days of telegrams, with damage, hang-ups and clients that come and go.
+soak: $(VENV)/.installed
+	$(BIN)/python bench/soak.py
 
 SECONDS ?= 60
 fuzz: $(VENV)/.installed-fuzz

@@ -42,8 +42,10 @@ def answered(path: Path, answer: control.Answer = echo) -> Iterator[None]:
 
     async def close() -> None:
         served.close()
-        # The clients' tasks end before the loop does.
-        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+        # The clients' tasks end before the loop does, some as they are cancelled.
+        await asyncio.gather(
+            *asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True
+        )
 
     try:
         asyncio.run_coroutine_threadsafe(served.open(), loop).result(PATIENCE_S)

@@ -222,7 +222,8 @@ def test_a_file_of_ones_own_where_the_state_should_be_stays_and_the_gateway_serv
     running.telegram()
     running.stop()
     assert mine.read_bytes() == b"-----BEGIN PRIVATE KEY-----"
-    assert not list(mine.parent.glob("house.json.*"))
+    beside = {each.name for each in mine.parent.glob("house.json*")}
+    assert beside == {"house.json", "house.json.lock"}
 
 
 def test_a_state_that_cannot_be_written_is_said_and_ends_nothing(

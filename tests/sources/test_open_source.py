@@ -110,7 +110,8 @@ def test_a_source_describes_itself_to_people(text: str, description: str) -> Non
         ("mqtt://b/a?password=env:X", "a password needs a user: ?user=NAME&password=…"),
         (
             "mqtt://b/a?user=u&password=geheim",
-            "password: a password stands in a file or a variable: file:PATH or env:NAME",
+            "password: a password stands in a file, a variable or a credential: file:PATH, "
+            "env:NAME or credential:NAME",
         ),
         (
             "mqtt://b/a?user=u&password=env:NOT_SET_HERE",

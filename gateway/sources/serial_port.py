@@ -35,6 +35,7 @@ BITS_A_BYTE = 11  # start, 8 data, parity, stop
 # adapter that floods: it brings 1,024 bytes (pyserial-asyncio's read) in that time, and no more.
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.2
 FLOOD_BYTES = 1024
+HANDED_OVER_S = 0.02  # what a USB adapter gathers before it hands over (FTDI: 16 ms)
 UNMARKED = "its driver reports no parity or framing errors: damage shows in checksums alone"
 
 
@@ -69,7 +70,7 @@ class SerialSource:
         """
         byte_s = BITS_A_BYTE / self.baud
         if missing is not None and came < FLOOD_BYTES:
-            return min((missing - 1) * byte_s, LONGEST_PAUSE_S)
+            return min(max((missing - 1) * byte_s - HANDED_OVER_S, 0.0), LONGEST_PAUSE_S)
         return min(max(BYTES_A_READ * byte_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
 
     def describe(self) -> str:

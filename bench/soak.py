@@ -1,4 +1,4 @@
-"""Thirty days in minutes: the gateway under telegrams, faults, clients that come and go.
+"""Thirty days at once: the gateway under telegrams, faults, clients that come and go.
 
     python bench/soak.py [--telegrams 518400]
 

@@ -164,7 +164,8 @@ class MeterWatch:
             if left_s >= 0:
                 self._hold_changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hold_changed.wait(), left_s + 0.01)
+                    async with asyncio.timeout(left_s + 0.01):
+                        await self._hold_changed.wait()
                 continue
             log.warning(
                 "%s: no good telegram for %g s; its values are not served until one comes%s",

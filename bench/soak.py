@@ -180,6 +180,7 @@ class PushingMeter:
             push = self._meter.push()
             self.pushed, self.counter = self.pushed + 1, push.invocation_counter
             await self._send(push.telegram if is_calm else self._fate(push.telegram))
+            await asyncio.sleep(0)  # the clients' turn
 
     def _fate(self, telegram: bytes) -> bytes:
         dice = self._dice

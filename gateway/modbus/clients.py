@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from gateway.modbus.responder import EXCEPTION_BIT, READ_REQUEST, READS, Responder
+from gateway.modbus.responder import (
+    EXCEPTION_BIT,
+    PDU_AT,
+    READ_HEAD,
+    READ_REQUEST,
+    READS,
+    UNIT_AT,
+    Responder,
+)
 from gateway.registers import ExceptionCode
 
 MAX_CLIENTS = 100  # and all that are connected
@@ -118,7 +126,7 @@ class Client:
 
     def __init__(self, address: str, served: Serves, tell: Tell, heard: Callable[[], None]) -> None:
         self.address = address
-        self.asked: dict[bytes, _Count] = {}  # unit id and PDU of whole reads
+        self.asked: dict[bytes, _Count] = {}  # by frames of reads without transaction
         self._served = served
         self._tell = tell
         self._heard = heard
@@ -164,7 +172,7 @@ class Client:
         connected_s = now - self._since[0] if self._since else None
         found = []
         for unit, at_unit in sorted(self._units.items()):
-            counts = {asked: n for asked, n in self.asked.items() if asked[0] == unit}
+            counts = {asked: n for asked, n in self.asked.items() if asked[UNIT_AT] == unit}
             ranges = [_range(asked, count.times) for asked, count in counts.items()]
             ranges.sort(key=lambda each: -each.times)
             both = [*counts.values(), at_unit.other]
@@ -192,17 +200,17 @@ class Client:
             return False
         last = {each: at_unit.other.last for each, at_unit in self._units.items()}
         for asked, count in self.asked.items():
-            last[asked[0]] = max(last[asked[0]], count.last)
+            last[asked[UNIT_AT]] = max(last[asked[UNIT_AT]], count.last)
         gone = min(unserved or last, key=last.__getitem__)
         del self._units[gone]
-        for asked in [each for each in self.asked if each[0] == gone]:
+        for asked in [each for each in self.asked if each[UNIT_AT] == gone]:
             del self.asked[asked]
         return True
 
     def _count_of(self, unit: int, pdu: bytes, now: float) -> _Count | None:
         if len(pdu) != READ_REQUEST.size or pdu[0] not in READS:
             return None
-        asked = bytes((unit,)) + pdu
+        asked = READ_HEAD + bytes((unit,)) + pdu
         count = self.asked.get(asked)
         if count is None and (len(self.asked) < MAX_RANGES or self._forget_range(now)):
             count = self.asked[asked] = _Count()
@@ -214,7 +222,7 @@ class Client:
         if now - self.asked[oldest].last <= FORGOTTEN_S:
             return False
         count = self.asked.pop(oldest)
-        other = self._units[oldest[0]].other
+        other = self._units[oldest[UNIT_AT]].other
         other.times += count.times
         other.last = max(other.last, count.last)
         return True
@@ -243,7 +251,7 @@ class Client:
 
 
 def _range(asked: bytes, times: int) -> Range:
-    function, first, count = READ_REQUEST.unpack(asked[1:])
+    function, first, count = READ_REQUEST.unpack_from(asked, PDU_AT)
     return Range(function, first, count, times)
 
 

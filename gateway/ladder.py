@@ -19,6 +19,7 @@ from gateway.snapshot.freshness import State as Fresh
 from gateway.telegram import Layer
 
 NEEDED_TELEGRAMS = 2  # a counter rises from one to the next
+IN_VAIN = 20  # refusals on end: more than a client has that only tries what else there is
 RECENT_S = 300.0  # a client that asked in vain longer ago has given up, or was set right
 
 
@@ -104,6 +105,7 @@ class MeterEvidence:
 class ClientEvidence:
     """What one client asked of one unit.
 
+    `exceptions` are all by code, `refused` those since the last request that was not refused.
     `is_meter` tells whether the unit shows this meter, `is_here` whether the client is on the
     gateway's own machine.
     """
@@ -112,14 +114,16 @@ class ClientEvidence:
     unit: int
     requests: int
     exceptions: Mapping[int, int]
+    refused: Mapping[int, int]
     idle_s: float
     is_meter: bool
     is_here: bool
 
     @property
     def got_values(self) -> bool:
-        """Tell whether it was answered with registers at least once."""
-        return self.requests > sum(self.exceptions.values())
+        """Tell whether it was answered with registers, and not long since with exceptions alone."""
+        was_served = self.requests > sum(self.exceptions.values())
+        return was_served and sum(self.refused.values()) < IN_VAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,10 @@ class ListenerEvidence:
     clients: Sequence[ClientEvidence] = ()
     poll: str = ""
 
+    def serves(self, unit: int) -> bool:
+        """Tell whether there is such a unit, of whichever meter."""
+        return str(unit) in self.units or "any" in self.units
+
 
 RUNGS = tuple(Rung)
 OF_METER = RUNGS[: RUNGS.index(Rung.REACHABLE)]
@@ -158,6 +166,7 @@ INCOMPLETE = ("breaks off", "s before it")
 ENDED = " has ended"  # how a source tells that no more will come
 
 _Break = tuple[Rung, Text]
+_Asked = tuple[ClientEvidence, ListenerEvidence]
 
 
 def climb(
@@ -323,12 +332,13 @@ def _listener_rungs(
     meter: MeterEvidence, listeners: Sequence[ListenerEvidence]
 ) -> Iterator[Finding]:
     yield _reachable(meter, listeners)
-    asked = [each for listener in listeners for each in listener.clients if each.requests]
+    asked = _asked(listeners)
     if asked:
-        of_meter = [each for each in asked if each.is_meter] or asked
+        clients = [each for each, _ in asked]
+        of_meter = [each for each in clients if each.is_meter] or clients
         shown = ", ".join(f"{each.address} (unit {each.unit})" for each in of_meter[:SHOWN])
         yield Finding(Rung.ASKED, State.GOOD, Text(shown, shown))
-        yield _values(listeners)
+        yield _values(asked)
         return
     networked = [each for each in listeners if not each.is_line]
     if networked:
@@ -370,12 +380,27 @@ def _reached(listener: ListenerEvidence) -> Finding:
     return Finding(Rung.REACHABLE, State.GOOD, where)
 
 
-def _values(listeners: Sequence[ListenerEvidence]) -> Finding:
-    """Return whether all clients that asked of late got values."""
+def _asked(listeners: Sequence[ListenerEvidence]) -> list[_Asked]:
+    """Return who asked for the meter, or for a unit that nobody has, and may mean it."""
     asked = [
         (each, listener) for listener in listeners for each in listener.clients if each.requests
     ]
-    good = [each for each, _ in asked if each.got_values]
+    served = {each.address for each, listener in asked if _is_served(each, listener)}
+    return [
+        (each, listener)
+        for each, listener in asked
+        if each.is_meter or not (listener.serves(each.unit) or each.address in served)
+    ]
+
+
+def _is_served(client: ClientEvidence, listener: ListenerEvidence) -> bool:
+    # What a unit gave before a reload took it away does not count.
+    return listener.serves(client.unit) and client.got_values
+
+
+def _values(asked: Sequence[_Asked]) -> Finding:
+    """Return whether all clients that asked of late got values."""
+    good = [each for each, listener in asked if _is_served(each, listener)]
     # Whoever found another unit is served; what he tried before that does not count.
     served = {each.address for each in good}
     for each, listener in asked:
@@ -391,8 +416,9 @@ def _values(listeners: Sequence[ListenerEvidence]) -> Finding:
 
 def _refusal_of(client: ClientEvidence, listener: ListenerEvidence) -> str:
     """Return the words for what a client was mostly refused with."""
-    if str(client.unit) not in listener.units and "any" not in listener.units:
+    if not listener.serves(client.unit):
         return "values.unit"
-    code = max(client.exceptions, key=lambda each: client.exceptions[each])
+    refused = client.refused or client.exceptions
+    code = max(refused, key=lambda each: refused[each])
     words = {1: "values.function", 2: "values.address", 3: "values.count"}
     return words.get(code, "values.stale")

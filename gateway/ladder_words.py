@@ -111,8 +111,8 @@ SIGNS: Mapping[Rung, Text] = MappingProxyType(
             "Ein Client hat eine Anfrage geschickt; die des Doktors selbst zählen nicht.",
         ),
         Rung.VALUES: Text(
-            "Every client that asks got registers, not only exceptions.",
-            "Jeder Client, der fragt, bekam Register, nicht nur Exceptions.",
+            "Every client that asks gets registers, not only exceptions.",
+            "Jeder Client, der fragt, bekommt Register, nicht nur Exceptions.",
         ),
     }
 )

@@ -122,6 +122,7 @@ async def _listener(
                 unit=each["unit"],
                 requests=each["requests"],
                 exceptions={int(code): times for code, times in each["exceptions"].items()},
+                refused={int(code): times for code, times in each["refused"].items()},
                 idle_s=each["last_request_age_s"],
                 is_here=each["address"] == own or _is_loopback(each["address"]),
                 is_meter=units.get(str(each["unit"]), units.get("any", {})).get("meter") in meters,

@@ -5,6 +5,7 @@ import os
 import queue
 import random
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -646,6 +647,30 @@ def test_a_client_that_only_gets_exceptions_breaks_the_last_rung(
     reply = connect(running.port).request(unit, struct.pack(">BHH", function, address, count))
     assert reply[0] == function | 0x80
     assert advice in asked(doctor).breaks(Rung.VALUES)
+
+
+def test_a_client_whose_unit_was_taken_away_breaks_the_last_rung(
+    doctor: Callable[..., Doctor], tmp_path: Path, start: Start, connect: Connect
+) -> None:
+    both = LOCAL.replace("{1: ", "{2: {meter: house, map: obis_plain}, 1: ")
+    running = start(SIMULATED + both)
+    warm(running)
+    client = connect(running.port)
+    assert client.read(1, 40000, 2) == b"SunS"
+    (tmp_path / "config.yaml").write_text(SIMULATED + both.partition(", 1: ")[0] + "}}\n")
+    running.process.send_signal(signal.SIGHUP)
+    running.message("unit 1 removed")
+    assert client.exception(1, 40000, 2) == 0x0B
+    assert "which is not served here: set 2 in it" in asked(doctor).breaks(Rung.VALUES)
+
+
+def test_a_client_of_another_meter_is_none_of_this_one(
+    doctor: Callable[..., Doctor], start: Start, connect: Connect
+) -> None:
+    running = start(SIMULATED + LOCAL.replace("{1: ", "{2: {meter: other, map: obis_plain}, 1: "))
+    warm(running)
+    assert connect(running.port).read(2, 0, 2)
+    assert "nobody has asked yet" in asked(doctor).breaks(Rung.ASKED)
 
 
 def test_a_client_that_asked_before_there_were_values_breaks_the_last_rung(

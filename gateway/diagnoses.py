@@ -54,9 +54,11 @@ DIAGNOSES: Mapping[str, Text] = MappingProxyType(
     {
         "bytes.fallen": Text(
             "no byte has come for {seconds} s, though some came before: check the cable from the "
-            "meter to the adapter",
+            "meter to the adapter; for a meter that pushes less often, make `hold` three times the "
+            "pause between two pushes",
             "seit {seconds} s ist kein Byte gekommen, vorher schon: prüfe das Kabel vom Zähler zum "
-            "Adapter",
+            "Adapter; für einen Zähler, der seltener sendet, setze `hold` auf das Dreifache der "
+            "Pause zwischen zwei Sendungen",
         ),
         "bytes.always": Text(
             "no byte came in {seconds} s: is the customer interface enabled in the operator's "

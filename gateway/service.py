@@ -159,6 +159,7 @@ class Service:
         if state.path != config.state:
             state = StateFile(config.state)
             _claim(state)
+            changes.append(f"state {config.state}")
         try:
             await open_all([each for each in coming if each.config.line is None], leaving)
         except ConfigError:

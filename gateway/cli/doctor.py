@@ -182,8 +182,8 @@ async def _status(config: Config, meter: str) -> dict[str, Any]:
         raise _misunderstood(status)
     if meter not in meters:
         raise ConfigError(
-            f"the running gateway does not know meter {meter!r}: it was started before the config "
-            "was changed; start it anew"
+            f"the running gateway does not know meter {meter!r}: the config was changed since it "
+            f"was read; {command_name()} reload {shlex.quote(config.file)} applies it"
         )
     return status
 

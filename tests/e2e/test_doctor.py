@@ -755,6 +755,18 @@ def test_what_is_typed_wrongly_is_said_in_one_line(
     assert done.stderr.count("\n") == 1
 
 
+def test_a_meter_that_the_gateway_has_not_read_yet_asks_for_a_reload(
+    tmp_path: Path, start: Start
+) -> None:
+    start(SIMULATED + LOCAL)
+    path = tmp_path / "config.yaml"
+    path.write_text((SIMULATED + LOCAL).replace("  other:", "  annex:"))
+    done = obisgate("doctor", str(path), "--meter", "annex")
+    assert done.returncode == 2
+    assert "does not know meter 'annex': the config was changed since it was read; " in done.stderr
+    assert done.stderr.endswith(f"obisgate reload {path} applies it\n")
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -5,7 +5,7 @@ words again in what a running gateway has said, so that they can be told in the 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
@@ -332,6 +332,33 @@ CAUSES: Mapping[str, Text] = MappingProxyType(
     }
 )
 
+# What a source is, as the sources say it.
+SOURCES: Sequence[Text] = (
+    Text(
+        "serial port {device}, {baud} baud {setting}",
+        "serielle Schnittstelle {device}, {baud} Baud {setting}",
+    ),
+    Text("TCP server {where}", "TCP-Server {where}"),
+    Text(
+        "TCP port {where} for an adapter that dials in",
+        "TCP-Port {where} für einen Adapter, der sich einwählt",
+    ),
+    Text("UDP port {where}", "UDP-Port {where}"),
+    Text(
+        "topic {topic} of the MQTT broker {where} over TLS",
+        "Topic {topic} des MQTT-Brokers {where} über TLS",
+    ),
+    Text("topic {topic} of the MQTT broker {where}", "Topic {topic} des MQTT-Brokers {where}"),
+    Text("recording {file}, at once", "Aufnahme {file}, auf einmal"),
+    Text("recording {file}, as fast as it was", "Aufnahme {file}, so schnell, wie es war"),
+    Text("recording {file}, {speed} times as fast", "Aufnahme {file}, {speed}-mal so schnell"),
+    Text("recording {file}, {baud} baud", "Aufnahme {file}, {baud} Baud"),
+    Text(
+        "simulated {model}, a telegram every {seconds} s",
+        "simulierter {model}, alle {seconds} s ein Telegramm",
+    ),
+)
+
 WORDS: Mapping[str, Text] = MappingProxyType({**DIAGNOSES, **CAUSES})
 # What none of these words says is quoted as it was said.
 QUOTED = Text("{said}", "Meldung: „{said}“")
@@ -347,8 +374,15 @@ class Recognised(NamedTuple):
 
 
 def filled(text: Text, **fields: object) -> Text:
-    """Return words in both languages with what stands in braces filled in."""
-    return Text(text.en.format(**fields), text.de.format(**fields))
+    """Return words in both languages with what stands in braces filled in, a Text in its own."""
+
+    def fields_in(language: str) -> dict[str, object]:
+        return {
+            name: each.of(language) if isinstance(each, Text) else each
+            for name, each in fields.items()
+        }
+
+    return Text(text.en.format(**fields_in("en")), text.de.format(**fields_in("de")))
 
 
 def english(name: str, **fields: object) -> str:
@@ -362,6 +396,14 @@ def recognised(said: str) -> Recognised:
         if match := pattern.fullmatch(said):
             return Recognised(name, Text(said, WORDS[name].de.format(**match.groupdict())))
     return Recognised(None, filled(QUOTED, said=said))
+
+
+def described(source: str) -> Text:
+    """Return what a source says that it is in both languages."""
+    for text in SOURCES:
+        if match := _pattern(text.en).fullmatch(source):
+            return Text(source, text.de.format(**match.groupdict()))
+    return Text(source, source)
 
 
 @lru_cache(maxsize=1)

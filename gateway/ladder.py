@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gateway.diagnoses import DIAGNOSES, QUOTED, filled, recognised
+from gateway.diagnoses import DIAGNOSES, QUOTED, described, filled, recognised
 from gateway.ladder_words import BREAKS, KINDS, REFUSALS, RUNG_OF, Rung
 from gateway.languages import Text
 from gateway.snapshot.freshness import State as Fresh
@@ -230,7 +230,7 @@ def _break(e: MeterEvidence, *, is_over: bool, listened_s: float) -> _Break | No
     if e.diagnosis:
         return _diagnosed(e, e.diagnosis)
     if e.has_ended and not e.byte_count:
-        return Rung.BYTES, filled(BREAKS["bytes.empty"], source=e.source)
+        return Rung.BYTES, filled(BREAKS["bytes.empty"], source=described(e.source))
     if is_over and not e.byte_count:
         return Rung.BYTES, filled(DIAGNOSES["bytes.always"], seconds=f"{listened_s:g}")
     if e.state != Fresh.STALE and not is_over:
@@ -243,7 +243,7 @@ def _break(e: MeterEvidence, *, is_over: bool, listened_s: float) -> _Break | No
     if e.state != Fresh.STALE:
         return None
     if e.has_ended:
-        return Rung.FRESH, filled(BREAKS["fresh.ended"], source=e.source)
+        return Rung.FRESH, filled(BREAKS["fresh.ended"], source=described(e.source))
     age, hold = f"{e.age_s or 0.0:.0f}", f"{e.hold_s:g}"
     return Rung.FRESH, filled(BREAKS["fresh.stale"], age=age, hold=hold)
 
@@ -292,7 +292,7 @@ def _detail(rung: Rung, e: MeterEvidence) -> Text:
     count, damaged, counter = e.byte_count, e.damaged_count, e.invocation_counter
     match rung:
         case Rung.DEVICE:
-            return Text(e.source, e.source)
+            return described(e.source)
         case Rung.BYTES:
             return Text(f"{count} bytes", f"{count} Bytes")
         case Rung.PARITY if damaged:

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.diagnoses import CAUSES, DIAGNOSES, WORDS, english, recognised
+from gateway.diagnoses import CAUSES, DIAGNOSES, SOURCES, WORDS, described, english, recognised
 from gateway.health import Health, Trouble
 from gateway.ladder_words import BREAKS, KINDS, NAMES, REFUSALS, RUNG_OF, Rung
+from gateway.sources import SourceAddress, open_source
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import cause_of
-from gateway.telegram import Layer
+from gateway.telegram import Key, Layer
 
 ALL = {**WORDS, **BREAKS, **{str(rung): text for rung, text in NAMES.items()}}
 GATEWAY = Path(__file__).parents[1] / "gateway"
@@ -47,6 +48,35 @@ def test_every_diagnosis_is_recognised_and_told_in_german(name: str) -> None:
     assert found.name == name
     assert found.text.en == DIAGNOSES[name].en.format(**fields)
     assert found.text.de == DIAGNOSES[name].de.format(**fields)
+
+
+@pytest.mark.parametrize(
+    ("address", "german"),
+    [
+        ("serial:/dev/ttyUSB0", "serielle Schnittstelle /dev/ttyUSB0, 2400 Baud 8E1"),
+        ("tcp://127.0.0.1:2400", "TCP-Server 127.0.0.1:2400"),
+        (
+            "tcp-listen://[::1]:2400",
+            "TCP-Port [::1]:2400 für einen Adapter, der sich einwählt",
+        ),
+        ("udp://127.0.0.1:2400", "UDP-Port 127.0.0.1:2400"),
+        ("mqtt://127.0.0.1/a/b", "Topic a/b des MQTT-Brokers 127.0.0.1:1883"),
+        ("mqtts://127.0.0.1/a/b", "Topic a/b des MQTT-Brokers 127.0.0.1:8883 über TLS"),
+        ("recording:a, b.rec", "Aufnahme a, b.rec, auf einmal"),
+        ("recording:a?speed=1", "Aufnahme a, so schnell, wie es war"),
+        ("recording:a?speed=2", "Aufnahme a, 2-mal so schnell"),
+        ("recording:a?baud=2400", "Aufnahme a, 2400 Baud"),
+        ("simulator:kaifa-ma309m", "simulierter kaifa-ma309m, alle 5 s ein Telegramm"),
+    ],
+)
+def test_every_source_is_described_in_german(address: str, german: str) -> None:
+    source = open_source(SourceAddress.parse(address), Key(bytes(16)), None)
+    assert described(source.describe()) == (source.describe(), german)
+
+
+def test_a_source_of_another_version_is_described_as_it_says() -> None:
+    assert described("a carrier pigeon") == ("a carrier pigeon", "a carrier pigeon")
+    assert len({text.en for text in SOURCES}) == len(SOURCES)
 
 
 def test_health_says_nothing_but_these_words() -> None:

@@ -130,15 +130,16 @@ class ClientEvidence:
 class ListenerEvidence:
     """What shows of one listener that has a unit for the meter.
 
-    `endpoint` is written host:port. `is_local`: it is open on this machine only. `is_closed`:
-    `allow` lets nobody in but this machine. `refusal` is why it did not answer from here, "" if it
-    did, None if that could not be tried: `untried` says why. `units` are the ids that it serves,
-    `poll` is how to try it from another machine.
+    `endpoint` is written host:port. `trouble` is why a serial line is not open. `is_local`: it is
+    open on this machine only. `is_closed`: `allow` lets nobody in but this machine. `refusal` is
+    why it did not answer from here, "" if it did, None if that could not be tried: `untried` says
+    why. `units` are the ids that it serves, `poll` is how to try it from another machine.
     """
 
     endpoint: str
     is_line: bool = False
     is_absent: bool = False
+    trouble: str | None = None
     is_local: bool = False
     is_closed: bool = False
     refusal: str | None = None
@@ -364,6 +365,9 @@ def _reached(listener: ListenerEvidence) -> Finding:
     asked = [each for each in listener.clients if each.requests]
     # Who is here shows only that a listener for this machine alone is meant to be one.
     is_used = any(listener.is_local or not each.is_here for each in asked)
+    if listener.trouble:
+        said = filled(BREAKS["reachable.line"], reason=recognised(listener.trouble).text)
+        return Finding(Rung.REACHABLE, State.BROKEN, said)
     if is_used or listener.is_line:
         return Finding(Rung.REACHABLE, State.GOOD, where)
     for is_so, name in (

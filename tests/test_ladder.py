@@ -251,6 +251,10 @@ UNASKED = replace(LISTENER, clients=[])
     ("listener", "words"),
     [
         (replace(UNASKED, is_absent=True, refusal=None), "is no address of this machine now"),
+        (
+            ListenerEvidence("/dev/x", is_line=True, trouble="/dev/x is no serial port"),
+            "the listener's serial line is not open: /dev/x is no serial port",
+        ),
         (replace(UNASKED, is_local=True, refusal=None), "is open on this machine only"),
         (replace(UNASKED, is_closed=True, refusal=None), "'allow' lets this machine alone in"),
         (replace(UNASKED, refusal="it was closed"), "does not answer a Modbus read"),
@@ -387,6 +391,7 @@ listeners = st.builds(
     endpoint=st.just("0.0.0.0:502"),
     is_line=st.booleans(),
     is_absent=st.booleans(),
+    trouble=st.none() | st.text(min_size=1),
     is_local=st.booleans(),
     is_closed=st.booleans(),
     refusal=st.none() | st.text(),

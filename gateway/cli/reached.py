@@ -111,6 +111,7 @@ async def _listener(
         endpoint=endpoint,
         is_line=is_line,
         is_absent=is_absent,
+        trouble=told["trouble"],
         is_local=is_local,
         is_closed=bool(allow) and all(_is_this_machine(network, own) for network in allow),
         refusal=refusal,

@@ -587,6 +587,15 @@ def test_a_listener_that_the_network_cannot_reach_breaks_its_rung(
     assert advice in asked(doctor).breaks(Rung.REACHABLE)
 
 
+def test_a_line_that_is_not_open_breaks_the_rung_of_its_listener(
+    doctor: Callable[..., Doctor], tmp_path: Path, start: Start
+) -> None:
+    running = start(SIMULATED + f"  - {{serial: {tmp_path}/rs485, {UNITS}}}\n")
+    warm(running)
+    advice = f"serial line is not open: {tmp_path}/rs485 does not exist: is the adapter plugged in?"
+    assert advice in asked(doctor).breaks(Rung.REACHABLE)
+
+
 def test_a_listener_that_nobody_asked_breaks_its_rung(
     doctor: Callable[..., Doctor], start: Start
 ) -> None:

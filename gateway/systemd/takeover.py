@@ -92,7 +92,10 @@ def wanted(at: At, given: Path | None) -> Wanted:
             )
         return _present(at, there)
     if there.exists():
-        raise ConfigError(f"{there} is there already, and is not overwritten: edit it there")
+        raise ConfigError(
+            f"{there} is there already, and is not overwritten: edit it there, and leave out "
+            "--config"
+        )
     return _taken_over(at, given)
 
 

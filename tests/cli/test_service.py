@@ -284,7 +284,8 @@ def test_a_config_that_is_there_is_not_overwritten(mine: Path, root: Path) -> No
     done = service("install", "--config", with_config(mine, SERIAL), "--root", root, "--yes")
     assert done.returncode == 2
     assert done.stderr == (
-        f"obisgate: {there} is there already, and is not overwritten: edit it there\n"
+        f"obisgate: {there} is there already, and is not overwritten: edit it there, and leave out "
+        "--config\n"
     )
     assert there.read_text() == SIMULATED
 

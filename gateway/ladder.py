@@ -351,11 +351,16 @@ def _listener_rungs(
 
 
 def _reachable(meter: MeterEvidence, listeners: Sequence[ListenerEvidence]) -> Finding:
-    """Return whether the network reaches a listener of the meter: the best of them counts."""
+    """Return whether the network reaches a listener of the meter: the best of them counts.
+
+    But for a serial line that is not open: whoever asks there is not seen at any other.
+    """
     if not listeners:
         said = filled(BREAKS["reachable.unserved"], meter=meter.name)
         return Finding(Rung.REACHABLE, State.BROKEN, said)
-    found = [_reached(each) for each in listeners]
+    found = [_reached(each) for each in listeners if each.trouble] or [
+        _reached(each) for each in listeners
+    ]
     order = (State.GOOD, State.UNKNOWN, State.BROKEN)
     return min(found, key=lambda each: order.index(each.state))
 

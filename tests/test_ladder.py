@@ -251,10 +251,6 @@ UNASKED = replace(LISTENER, clients=[])
     ("listener", "words"),
     [
         (replace(UNASKED, is_absent=True, refusal=None), "is no address of this machine now"),
-        (
-            ListenerEvidence("/dev/x", is_line=True, trouble="/dev/x is no serial port"),
-            "the listener's serial line is not open: /dev/x is no serial port",
-        ),
         (replace(UNASKED, is_local=True, refusal=None), "is open on this machine only"),
         (replace(UNASKED, is_closed=True, refusal=None), "'allow' lets this machine alone in"),
         (replace(UNASKED, refusal="it was closed"), "does not answer a Modbus read"),
@@ -265,6 +261,13 @@ def test_each_obstacle_between_network_and_listener_is_named(
 ) -> None:
     assert words in breaks(findings(GOOD, listener), Rung.REACHABLE)
     assert first_broken(findings(GOOD, listener, LISTENER)) is None, "one that is reached is enough"
+
+
+def test_a_serial_line_that_is_not_open_is_named_whoever_asks_elsewhere() -> None:
+    line = ListenerEvidence("/dev/x", is_line=True, trouble="/dev/x is no serial port")
+    for listeners in ([line], [LISTENER, line]):
+        said = breaks(findings(GOOD, *listeners), Rung.REACHABLE)
+        assert said == "the listener's serial line is not open: /dev/x is no serial port"
 
 
 def test_a_client_of_this_machine_uses_a_listener_that_is_open_to_it_alone() -> None:

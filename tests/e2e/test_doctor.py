@@ -682,6 +682,21 @@ def test_a_client_of_another_meter_is_none_of_this_one(
     assert "nobody has asked yet" in asked(doctor).breaks(Rung.ASKED)
 
 
+def test_a_client_that_asks_while_the_doctor_looks_has_asked(
+    doctor: Callable[..., Doctor], line: Line, start: Start, connect: Connect, meter: SimulatedMeter
+) -> None:
+    running = start(on(line))
+    running.message("is open")
+    well = doctor(None, "--meter", "house")
+    well.until("it may be opened")
+    line.write(meter.push().telegram)
+    running.telegram()
+    assert connect(running.port).read(1, 40000, 2) == b"SunS"
+    line.write(meter.push().telegram)
+    well.end()
+    assert well.process.returncode == 0, "\n".join(well.lines)
+
+
 def test_a_client_that_asked_before_there_were_values_breaks_the_last_rung(
     doctor: Callable[..., Doctor], line: Line, start: Start, connect: Connect, meter: SimulatedMeter
 ) -> None:

@@ -64,9 +64,11 @@ class Bound:
             self._later = asyncio.create_task(self._open_later(self._endpoint))
 
     @property
-    def is_absent(self) -> bool:
-        """Tell whether its address is not there, so that nobody can listen."""
-        return not isinstance(self._endpoint, SerialListener) and self._endpoint.address is None
+    def awaited(self) -> str | None:
+        """Return what is not there, so that nobody can be served: an address, or a serial line."""
+        if isinstance(self._endpoint, SerialListener):
+            return self.config.host if self._endpoint.trouble else None
+        return f"the address {self.config.host}" if self._endpoint.address is None else None
 
     @property
     def connections(self) -> int:
@@ -121,7 +123,7 @@ class Bound:
     def status(self, now: float) -> dict[str, object]:
         """Return what it serves, and who asks, as plain values.
 
-        On a serial line clients cannot be told apart.
+        On a serial line clients cannot be told apart; its `trouble` is why it is not open.
         """
         config, endpoint = self.config, self._endpoint
         asking = [] if isinstance(endpoint, SerialListener) else endpoint.clients.seen(now)
@@ -130,6 +132,7 @@ class Bound:
             "transport": str(config.transport),
             "host": config.host,
             "port": self.port,
+            "trouble": endpoint.trouble if isinstance(endpoint, SerialListener) else None,
             "units": {
                 unit_id: {"meter": unit.meter, "map": unit.map_name}
                 for unit_id, unit in units_of(config).items()

@@ -43,7 +43,8 @@ class Asking:
     """What one client asks one unit.
 
     `connections` are open now, the oldest for `connected_s`; None: none is, or it comes over UDP.
-    `exceptions` counts the refusals by code. `ranges` are those that are told apart, the most
+    `exceptions` counts the refusals by code, `refused` those since the last request that was not
+    refused. `ranges` are those that are told apart, the most
     frequent in front. `idle_s` ago came the last request.
     """
 
@@ -53,6 +54,7 @@ class Asking:
     connected_s: float | None
     requests: int
     exceptions: Mapping[int, int]
+    refused: Mapping[int, int]
     ranges: Sequence[Range]
     idle_s: float
 
@@ -114,11 +116,12 @@ class _Count:
 class _AtUnit:
     """What one client asked one unit apart from the ranges that are told apart."""
 
-    __slots__ = ("exceptions", "other")
+    __slots__ = ("exceptions", "other", "refused")
 
     def __init__(self) -> None:
         self.other = _Count()
         self.exceptions: Counter[int] = Counter()
+        self.refused: Counter[int] = Counter()  # since the last that was not
 
 
 class Client:
@@ -162,10 +165,13 @@ class Client:
         if reply and reply[0] & EXCEPTION_BIT:
             code = reply[1]
             at_unit.exceptions[code] += 1
+            at_unit.refused[code] += 1
             if code == ExceptionCode.ILLEGAL_DATA_ADDRESS:
                 self._asks_in_vain(unit, pdu, now)
             elif code == ExceptionCode.TARGET_FAILED_TO_RESPOND and not self._served.serves(unit):
                 self._say(unit, None, f"asks for unit {unit}, which is not served here")
+        elif reply and at_unit.refused:
+            at_unit.refused.clear()
 
     def seen(self, now: float) -> list[Asking]:
         """Return what it asks each unit."""
@@ -184,6 +190,7 @@ class Client:
                     connected_s,
                     sum(count.times for count in both),
                     dict(at_unit.exceptions),
+                    dict(at_unit.refused),
                     ranges,
                     now - max(count.last for count in both),
                 )

@@ -117,6 +117,12 @@ def test_an_unchanged_config_changes_nothing(config: Path, start: Start, port: i
     assert reload(config, rewritten) == ["nothing changed"], "it is compared by what it means"
 
 
+def test_another_place_of_the_state_is_told(config: Path, start: Start, port: int) -> None:
+    start(listening(port))
+    other = config.parent / "other.json"
+    assert reload(config, f"state: {other}\n" + listening(port)) == [f"state {other}"]
+
+
 def test_clients_stay_connected_while_meters_units_and_listeners_come(
     config: Path, start: Start, connect: Connect, port: int
 ) -> None:

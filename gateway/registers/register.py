@@ -8,7 +8,7 @@ from math import isclose, log10
 from gateway.located import Located, nearest
 from gateway.registers import codec
 from gateway.registers.codec import CHARS, STRING, TYPES, RegisterType
-from gateway.registers.expression import Numbers, compile_expression, quantities_in
+from gateway.registers.expression import Numbers, compile_expression
 from gateway.registers.given import HEADROOM, Given
 from gateway.registers.image import Table
 from gateway.snapshot import QUANTITIES
@@ -359,10 +359,10 @@ def _number(
     evaluate: Evaluate
     if quantity is None:
         try:
-            evaluate = compile_expression(source.text())
+            evaluate = expression = compile_expression(source.text())
         except ValueError as problem:
             raise source.error(str(problem)) from None
-        needs = quantities_in(source.text())
+        needs = expression.needs
     else:
         needs = frozenset({quantity})
 

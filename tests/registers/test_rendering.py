@@ -44,7 +44,7 @@ def snapshot(numbers: Numbers, texts: Mapping[str, str] | None = None) -> Snapsh
 
 def one_by_one(served: RegisterMap, shown: Snapshot) -> bytes:
     """Each register by its own content, from its own number."""
-    return served.rendering.one_by_one(served.numbers_of(shown), shown.texts)
+    return served.rendering.one_by_one(shown.numbers, shown.texts)
 
 
 @pytest.mark.parametrize("name", MAPS)

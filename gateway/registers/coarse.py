@@ -31,26 +31,24 @@ class Coarse:
         """Return those of the phase powers that are among the quantities."""
         return [name for name in self.phases if name in numbers]
 
-    def steps(self, numbers: Numbers, known: Sequence[str]) -> list[int]:
-        """Return the steps of each of the phase powers that are known, at least one."""
-        if self.phases == _SPLITS[_TOTAL]:
-            total = numbers[_TOTAL]
-        else:
-            # Drawn and fed in by phase follow from the same total: one of them is 0.
-            total = sum([numbers[name] for name in known])
-        steps = total / 10**self.exponent
-        if not self.lowest <= steps <= self.highest:
-            steps = max(self.lowest, min(self.highest, steps))
-        return apportion(round(steps), [abs(round(numbers[name])) for name in known])
-
     def split(self, numbers: Numbers) -> dict[tuple[str, int], int]:
         """Return the phase powers in watts that are whole steps, by name and exponent."""
         known = self.known(numbers)
+        powers = [numbers[name] for name in known]
+        steps = self.steps(numbers, powers) if powers else []
         step_w = 10**self.exponent
-        steps = self.steps(numbers, known) if known else []
         return {
-            (name, self.exponent): part * step_w for name, part in zip(known, steps, strict=True)
+            (name, self.exponent): step_w * part for name, part in zip(known, steps, strict=True)
         }
+
+    def steps(self, numbers: Numbers, powers: Sequence[int | float]) -> list[int]:
+        """Return in whole steps the phase powers that are known, at least one."""
+        # Drawn and fed in by phase follow from the same total: one of them is 0.
+        is_net = self.phases == _SPLITS[_TOTAL]
+        total = (numbers[_TOTAL] if is_net else sum(powers)) / 10**self.exponent
+        if not self.lowest <= total <= self.highest:
+            total = max(self.lowest, min(self.highest, total))
+        return apportion(round(total), [abs(round(power)) for power in powers])
 
 
 def coarse_powers(registers: Iterable[Register]) -> list[Coarse]:

@@ -41,7 +41,7 @@ class RegisterType:
 
     @property
     def unused(self) -> frozenset[int]:
-        """What an integer of its size can be and no measured value shows: not-available patterns."""
+        """What an integer of its size can be and no measured value shows: what is not available."""
         bits = 8 * self.packer.size
         bottom = -(1 << (bits - 1)) if self.code.islower() else 0
         below = range(bottom, int(self.lowest))

@@ -64,7 +64,7 @@ def compile_expression(text: str) -> Expression:
     _check(tree.body)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     needs = frozenset(names & QUANTITIES.keys())
-    return Expression(tree.body, needs, compile(tree, text, "eval"))
+    return Expression(tree.body, needs, compile(tree, "expression", "eval"))
 
 
 def _check(node: ast.expr) -> None:

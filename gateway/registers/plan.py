@@ -17,7 +17,7 @@ of a map does. What it shows is what `Register.content` gives for each register 
 import ast
 import struct
 from array import array
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from operator import itemgetter
@@ -99,9 +99,10 @@ class _Function:
             "sum": sum,
             "swapped": _swapped,
         }
-        self._trees: dict[str, ast.expr] = {}  # expressions by the names that stand for them
+        self._trees: dict[str, ast.expr] = {}  # expressions by what stands for them in the text
+        self._expressions: dict[str, str] = {}  # and that by how a map writes them
         self._steps: dict[tuple[str, int], str] = {}
-        self._shown: dict[str, str] = {}  # names by how their numbers are made
+        self._names = {quantity: quantity for quantity in needs}  # by how their numbers are made
         self._unused: set[int] = set()
         # Without repetition and in order.
         self._whole: dict[str, None] = {}
@@ -117,9 +118,10 @@ class _Function:
         """Write how phase powers are split anew."""
         if known := coarse.known(self._needs):
             steps = {(name, coarse.exponent): f"{name}_e{coarse.exponent}" for name in known}
-            call = f"{self._object('steps', coarse.steps)}(numbers, {known})"
+            call = f"{self._object('steps', coarse.steps)}(numbers, ({_listed(known)}))"
             self._lines.append(f"{_listed(steps.values())} = {call}")
             self._steps |= steps
+            self._names |= {name: name for name in steps.values()}
 
     def add_constant(self, octets: bytes) -> None:
         """Write what stands between live registers."""
@@ -134,13 +136,7 @@ class _Function:
             self._codes += f"{live.end - live.start}s"
             self._packed.append(f"{self._object('alone', self._alone(live.content))}(numbers)")
             return
-        shown = self._shown.get(number)
-        if shown is None:
-            shown = self._shown[number] = (
-                number if number.isidentifier() else f"shown_{len(self._shown)}"
-            )
-            if shown != number:
-                self._lines.append(f"{shown} = {number}")
+        shown = self._local(number)
         if kind.is_float:
             self._floats[shown] = None
         else:
@@ -156,7 +152,8 @@ class _Function:
     def compiled(self) -> Callable[[Numbers], bytes]:
         """Return the function."""
         order = "<" if self._is_little else ">"
-        call = f"{self._object('pack', struct.Struct(order + self._codes).pack)}({_listed(self._packed)})"
+        pack = self._object("pack", struct.Struct(order + self._codes).pack)
+        packed = f"{pack}({_listed(self._packed)})"
         unusual = []
         if self._unused:
             self._objects["unused"] = frozenset(self._unused)
@@ -167,10 +164,13 @@ class _Function:
             "def octets(numbers):",
             *(f"    {line}" for line in self._lines),
             *([f"    if {' or '.join(unusual)}: raise UnusualError"] if unusual else []),
-            f"    return {f'swapped({call})' if self._is_little else call}",
+            f"    return {f'swapped({packed})' if self._is_little else packed}",
         ]
-        tree = _Filled(self._trees).visit(ast.parse("\n".join(lines)))
-        exec(compile(tree, "plan", "exec"), self._objects)  # noqa: S102 (nothing is a map's text)
+        module = ast.parse("\n".join(lines))
+        for line in ast.walk(module):
+            if isinstance(line, ast.Assign) and isinstance(line.value, ast.Name):
+                line.value = self._trees[line.value.id]
+        exec(compile(module, "plan", "exec"), self._objects)  # noqa: S102 (of no map's text)
         octets: Callable[[Numbers], bytes] = self._objects["octets"]
         return octets
 
@@ -184,8 +184,7 @@ class _Function:
         if quantity and quantity != SERIAL_NUMBER:
             number = quantity if register.sign > 0 else f"-{quantity}"
         elif isinstance(register.number, Expression):
-            number = f"expression_{len(self._trees)}"
-            self._trees[number] = register.number.tree
+            number = self._calculated(register.shows, register.number)
         else:
             return None
         if kind.is_float or (exponent <= 0 and quantity and quantity not in self._fractional):
@@ -195,6 +194,20 @@ class _Function:
         if kind.highest * 10 ** max(0, exponent) < MOST_EXACT:
             return f"nearest({number} {'/' if exponent > 0 else '*'} {float(step)})"
         return None
+
+    def _calculated(self, shows: str, expression: Expression) -> str:
+        """Return the name of an expression's result."""
+        place = self._expressions.setdefault(shows, f"expression_{len(self._expressions)}")
+        self._trees[place] = expression.tree
+        return self._local(place)
+
+    def _local(self, number: str) -> str:
+        """Return the name of a number that is made so, which is once."""
+        if number not in self._names:
+            name = f"shown_{len(self._lines)}"
+            self._names |= {number: name, name: name}
+            self._lines.append(f"{name} = {number}")
+        return self._names[number]
 
     def _object(self, name: str, meant: object) -> str:
         """Return the name by which the function knows an object."""
@@ -212,16 +225,6 @@ class _Function:
         """Return how a number is packed whose words stand in the other order."""
         pack, little = kind.packer.pack, register.is_little
         return lambda number: self._ordered(order_words(pack(number), little=little))
-
-
-class _Filled(ast.NodeTransformer):
-    """Sets expressions in the places that are named for them."""
-
-    def __init__(self, trees: Mapping[str, ast.expr]) -> None:
-        self._trees = trees
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802 (as ast calls it)
-        return self._trees.get(node.id, node)
 
 
 def _swapped(octets: bytes) -> bytes:

@@ -357,7 +357,7 @@ def _number(
 ) -> tuple[Evaluate, frozenset[str]]:
     """Return how a quantity or an expression gives a number, and the quantities it needs."""
     evaluate: Evaluate
-    if quantity is None:
+    if quantity is None or quantity == SERIAL_NUMBER:
         try:
             evaluate = expression = compile_expression(source.text())
         except ValueError as problem:

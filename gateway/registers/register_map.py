@@ -11,8 +11,8 @@ from gateway.registers.expression import Numbers
 from gateway.registers.given import NOTHING_GIVEN, Given
 from gateway.registers.image import Image, Layout, Span, Table
 from gateway.registers.mapfile import Find, MapFile
-from gateway.registers.register import Register
 from gateway.registers.plan import Live
+from gateway.registers.register import Register
 from gateway.registers.rendering import Rendering
 from gateway.snapshot import Snapshot
 from gateway.snapshot.quantities import SERVICE

@@ -66,12 +66,19 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
     if weight_sum == 0:
         return [total, *[0] * (len(weights) - 1)]
     sign = -1 if total < 0 else 1
-    shares = [divmod(abs(total) * weight, weight_sum) for weight in weights]
-    parts = [whole for whole, _ in shares]
-    by_remainder = sorted(range(len(weights)), key=lambda index: -shares[index][1])
-    for index in by_remainder[: abs(total) - sum(parts)]:
-        parts[index] += 1
-    return [sign * part for part in parts]
+    left = whole = abs(total)
+    parts, rests = [], []
+    for weight in weights:
+        part, rest = divmod(whole * weight, weight_sum)
+        parts.append(sign * part)
+        rests.append(rest)
+        left -= part
+    while left:
+        most = rests.index(max(rests))
+        parts[most] += sign
+        rests[most] = -1
+        left -= 1
+    return parts
 
 
 def _powers(

@@ -1,14 +1,14 @@
-"""All live registers of an image at once: one Python function, made for them and compiled.
+"""All live registers of an image at once: one Python function, written for them and compiled.
 
-It says of each register how its number becomes what is packed. For three of them it would be
+It says how each number becomes what is packed. For a map of three registers it would be
 
     def octets(numbers):
         current_l1, energy_active_import_total, voltage_l1, = take(numbers)
-        shown_0 = nearest(voltage_l1 * 10.0)
-        shown_1 = nearest(current_l1 * 1000.0)
-        if not unused.isdisjoint((shown_0, shown_1, energy_active_import_total, )):
+        shown_1 = nearest(voltage_l1 * 10.0)
+        shown_2 = nearest(current_l1 * 1000.0)
+        if not unused.isdisjoint((shown_1, shown_2, energy_active_import_total, )):
             raise UnusualError
-        return pack(between_0, shown_0, between_1, shown_1, energy_active_import_total, between_2)
+        return pack(shown_1, shown_2, constant, energy_active_import_total, )
 
 In it stand quantities of the catalogue, numbers, and the checked arithmetic of expressions; no text
 of a map does. What it shows is what `Register.content` gives for each register alone, or it raises.
@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from operator import itemgetter
+from sys import intern
 from typing import Any
 
 from gateway.registers.coarse import Coarse
@@ -62,22 +63,23 @@ def planned(
 ) -> Callable[[Numbers], bytes]:
     """Return what makes the octets of an image from numbers; it is right or raises one of UNFIT.
 
-    `template` has all that is not of the `live` registers; `needs` are the quantities that these
-    show, of which those that are `fractional` may be floats.
+    `template` has all that is not of the `live` registers, which show no texts; `needs` are the
+    quantities that these show, of which those that are `fractional` may be floats.
     """
     # Where the first word stands last, octets are packed little-endian, and at the end those of
     # each word change places.
     little = [each.register.is_little for each in live if each.register.words > 1]
-    written = _Function(sorted(needs), fractional, is_little=2 * sum(little) > len(little))
+    is_little = 2 * sum(little) > len(little)
+    function = _Function(sorted(map(intern, needs)), fractional, is_little=is_little)
     for split in coarse:
-        written.split(split)
+        function.split(split)
     end = 0
     for each in sorted(live, key=lambda each: each.start):
-        written.add_constant(template[end : each.start])
-        written.add(each)
+        function.add_constant(template[end : each.start])
+        function.add(each)
         end = each.end
-    written.add_constant(template[end:])
-    return written.compiled()
+    function.add_constant(template[end:])
+    return function.compiled()
 
 
 class _Function:
@@ -99,17 +101,16 @@ class _Function:
             "sum": sum,
             "swapped": _swapped,
         }
-        self._trees: dict[str, ast.expr] = {}  # expressions by what stands for them in the text
-        self._expressions: dict[str, str] = {}  # and that by how a map writes them
-        self._steps: dict[tuple[str, int], str] = {}
+        self._lines: list[str] = []
         self._names = {quantity: quantity for quantity in needs}  # by how their numbers are made
-        self._unused: set[int] = set()
-        # Without repetition and in order.
+        self._trees: dict[str, ast.expr] = {}  # of those that are expressions, by name
+        self._steps: dict[tuple[str | None, int], str] = {}  # by phase power and exponent
+        # Names without repetition, in order.
         self._whole: dict[str, None] = {}
         self._floats: dict[str, None] = {}
-        self._codes = ""
+        self._unused: set[int] = set()
+        self._codes = "<" if is_little else ">"
         self._packed: list[str] = []
-        self._lines: list[str] = []
         if needs:
             take = self._object("take", itemgetter(*needs) if needs[1:] else _only(*needs))
             self._lines.append(f"{_listed(needs)} = {take}(numbers)")
@@ -117,105 +118,107 @@ class _Function:
     def split(self, coarse: Coarse) -> None:
         """Write how phase powers are split anew."""
         if known := coarse.known(self._needs):
-            steps = {(name, coarse.exponent): f"{name}_e{coarse.exponent}" for name in known}
+            for name in known:
+                step = f"{name}_e{coarse.exponent}"
+                self._names[step] = self._steps[name, coarse.exponent] = step
+            steps = _listed(self._steps[name, coarse.exponent] for name in known)
             call = f"{self._object('steps', coarse.steps)}(numbers, ({_listed(known)}))"
-            self._lines.append(f"{_listed(steps.values())} = {call}")
-            self._steps |= steps
-            self._names |= {name: name for name in steps.values()}
+            self._lines.append(f"{steps} = {call}")
 
     def add_constant(self, octets: bytes) -> None:
         """Write what stands between live registers."""
         if octets:
-            self._codes += f"{len(octets)}s"
-            self._packed.append(self._object("constant", self._ordered(octets)))
+            self._add_octets(len(octets), self._object("constant", self._ordered(octets)))
 
     def add(self, live: Live) -> None:
         """Write how a register's number is made and packed."""
         register, kind = live.register, live.register.type
-        if kind is None or (number := self._scaled(register, kind)) is None:
-            self._codes += f"{live.end - live.start}s"
-            self._packed.append(f"{self._object('alone', self._alone(live.content))}(numbers)")
+        number = self._number(register, kind) if kind else None
+        if kind is None or number is None:
+            alone = self._object("alone", self._alone(live.content))
+            self._add_octets(live.end - live.start, f"{alone}(numbers)")
             return
         shown = self._local(number)
         if kind.is_float:
             self._floats[shown] = None
         else:
-            self._unused |= kind.unused
             self._whole[shown] = None
+            self._unused |= kind.unused
         if kind.words > 1 and register.is_little != self._is_little:
-            self._codes += f"{live.end - live.start}s"
-            self._packed.append(f"{self._object('turned', self._turned(register, kind))}({shown})")
+            turned = self._object("turned", self._turned(register, kind))
+            self._add_octets(live.end - live.start, f"{turned}({shown})")
         else:
             self._codes += kind.code
             self._packed.append(shown)
 
     def compiled(self) -> Callable[[Numbers], bytes]:
         """Return the function."""
-        order = "<" if self._is_little else ">"
-        pack = self._object("pack", struct.Struct(order + self._codes).pack)
-        packed = f"{pack}({_listed(self._packed)})"
         unusual = []
         if self._unused:
-            self._objects["unused"] = frozenset(self._unused)
-            unusual.append(f"not unused.isdisjoint(({_listed(self._whole)}))")
+            unused = self._object("unused", frozenset(self._unused))
+            unusual.append(f"not {unused}.isdisjoint(({_listed(self._whole)}))")
         if self._floats:
             unusual.append(f"not isfinite(sum(({_listed(self._floats)})))")
-        lines = [
-            "def octets(numbers):",
-            *(f"    {line}" for line in self._lines),
-            *([f"    if {' or '.join(unusual)}: raise UnusualError"] if unusual else []),
-            f"    return {f'swapped({packed})' if self._is_little else packed}",
-        ]
-        module = ast.parse("\n".join(lines))
+        if unusual:
+            self._lines.append(f"if {' or '.join(unusual)}: raise UnusualError")
+        pack = self._object("pack", struct.Struct(self._codes).pack)
+        octets = f"{pack}({_listed(self._packed)})"
+        self._lines.append(f"return {f'swapped({octets})' if self._is_little else octets}")
+        module = ast.parse("\n    ".join(("def octets(numbers):", *self._lines)))
         for line in ast.walk(module):
-            if isinstance(line, ast.Assign) and isinstance(line.value, ast.Name):
-                line.value = self._trees[line.value.id]
-        exec(compile(module, "plan", "exec"), self._objects)  # noqa: S102 (of no map's text)
-        octets: Callable[[Numbers], bytes] = self._objects["octets"]
-        return octets
+            match line:
+                case ast.Assign(targets=[ast.Name(id=name)]) if name in self._trees:
+                    line.value = self._trees[name]
+        exec(compile(module, "plan", "exec"), self._objects)  # noqa: S102 (no text of a map's)
+        function: Callable[[Numbers], bytes] = self._objects["octets"]
+        return function
 
-    def _scaled(self, register: Register, kind: RegisterType) -> str | None:
-        """Return the number as it is packed; None if that cannot be told exactly."""
-        exponent = register.exponent
-        step = 10 ** abs(exponent)
-        quantity = register.quantity
-        if not kind.is_float and (steps := self._steps.get((quantity or "", exponent))):
-            return steps if register.sign > 0 else f"-{steps}"
-        if quantity and quantity != SERIAL_NUMBER:
-            number = quantity if register.sign > 0 else f"-{quantity}"
-        elif isinstance(register.number, Expression):
-            number = self._calculated(register.shows, register.number)
+    def _number(self, register: Register, kind: RegisterType) -> str | None:
+        """Return how a register's number is made; None if only it alone tells that exactly."""
+        quantity, exponent = register.quantity, register.exponent
+        minus = "-" if register.sign < 0 else ""
+        if not kind.is_float and (quantity, exponent) in self._steps:
+            return minus + self._steps[quantity, exponent]
+        if isinstance(register.number, Expression):
+            number = self._local(register.shows, register.number.tree)
+        elif quantity and quantity != SERIAL_NUMBER:
+            number = minus + quantity
         else:
             return None
-        if kind.is_float or (exponent <= 0 and quantity and quantity not in self._fractional):
-            return number if step == 1 else f"{number} {'/' if exponent > 0 else '*'} {step}"
-        if exponent <= 0 and kind.words > 2:
+        step = 10 ** abs(exponent)
+        scale = "/" if exponent > 0 else "*"
+        is_whole = exponent <= 0 and quantity is not None and quantity not in self._fractional
+        if kind.is_float or is_whole:
+            return f"{number} {scale} {step}" if exponent else number
+        if kind.words > 2 and exponent <= 0:
             return f"round({number} * {step})"
+        # Up to there a quotient that is no half is never rounded to one.
         if kind.highest * 10 ** max(0, exponent) < MOST_EXACT:
-            return f"nearest({number} {'/' if exponent > 0 else '*'} {float(step)})"
+            return f"nearest({number} {scale} {float(step)})"
         return None
 
-    def _calculated(self, shows: str, expression: Expression) -> str:
-        """Return the name of an expression's result."""
-        place = self._expressions.setdefault(shows, f"expression_{len(self._expressions)}")
-        self._trees[place] = expression.tree
-        return self._local(place)
-
-    def _local(self, number: str) -> str:
+    def _local(self, number: str, tree: ast.expr | None = None) -> str:
         """Return the name of a number that is made so, which is once."""
         if number not in self._names:
             name = f"shown_{len(self._lines)}"
             self._names |= {number: name, name: name}
-            self._lines.append(f"{name} = {number}")
+            if tree:
+                self._trees[name] = tree
+            self._lines.append(f"{name} = {'...' if tree else number}")
         return self._names[number]
 
-    def _object(self, name: str, meant: object) -> str:
+    def _object(self, kind: str, meant: object) -> str:
         """Return the name by which the function knows an object."""
-        name = f"{name}_{len(self._objects)}"
+        name = f"{kind}_{len(self._objects)}"
         self._objects[name] = meant
         return name
 
+    def _add_octets(self, count: int, made: str) -> None:
+        self._codes += f"{count}s"
+        self._packed.append(made)
+
     def _ordered(self, octets: bytes) -> bytes:
+        """Return octets as they are packed."""
         return _swapped(octets) if self._is_little else octets
 
     def _alone(self, content: Content) -> Callable[[Numbers], bytes]:
@@ -235,7 +238,7 @@ def _swapped(octets: bytes) -> bytes:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Return names as a tuple is written."""
+    """Return names as they are listed in a call, or on the left of an assignment."""
     return "".join(f"{name}, " for name in names)
 
 

@@ -31,8 +31,11 @@ class _Kind(NamedTuple):
 class Rendering:
     """What makes the octets of one map's images.
 
-    `template` has the constants, and the not-available patterns of all that is `live`.
+    `template` has the constants, and the not-available patterns of all that is `live`. The `plan`
+    is for numbers such as those of the last snapshot.
     """
+
+    plan: Callable[[Numbers], bytes]
 
     def __init__(self, template: bytes, live: Sequence[Live], coarse: Sequence[Coarse]) -> None:
         self._template = template
@@ -49,7 +52,7 @@ class Rendering:
         kind = self._kind
         if texts == kind.texts and numbers.keys().isdisjoint(kind.missing):
             try:
-                return self._plan(numbers)
+                return self.plan(numbers)
             except UNFIT:
                 pass
         needs = self._needs
@@ -87,9 +90,7 @@ class Rendering:
                 present.append(live)
         needs = self._needs - kind.missing
         self._kind = kind
-        self._plan: Callable[[Numbers], bytes] = planned(
-            bytes(octets), present, self._coarse, needs, kind.fractional
-        )
+        self.plan = planned(bytes(octets), present, self._coarse, needs, kind.fractional)
 
     def _blank(self, missing: frozenset[str]) -> bytes:
         """Return the template; where the meter has its first phase alone, the others stand idle.

@@ -131,10 +131,15 @@ def every_kind_of_register() -> str:
 
 EVERY_KIND = RegisterMap.parse(every_kind_of_register(), "every_kind.yaml")
 WHOLE_OR_NOT = st.one_of(
-    *(st.integers(-(10**n), 10**n) for n in (1, 3, 6, 10, 14, 20)),
-    *(st.floats(-(10.0**n), 10.0**n) for n in (1, 3, 6, 10, 14, 20)),
+    *(st.integers(-(10**n), 10**n) for n in (1, 3, 6, 10, 14, 18, 20)),
+    *(st.floats(-(10.0**n), 10.0**n) for n in (1, 3, 6, 10, 14, 18, 20)),
     st.integers(-(10**6), 10**6).map(lambda n: n / 2),
-    st.integers(-(10**6), 10**6).map(lambda n: n * 500),
+    # A half of a coarse step, or one less or more.
+    *(
+        st.builds(lambda n, odd, step=10**n: n * step + step // 2 + odd, whole, odd)
+        for whole, odd in [(st.integers(-(2**32), 2**32), st.integers(-1, 1))]
+        for n in (1, 3, 6, 11)
+    ),
     st.sampled_from(EDGES),
 )
 
@@ -158,9 +163,9 @@ def one_register(what: str) -> RegisterMap:
 
 
 ONE_OF_EACH = [
-    one_register(f"quantity: {sign}voltage_l1, unit: {step}V, type: {kind}, word_order: {order}")
-    for sign in ("", "-")
-    for step in ("0.1 ", "", "10 ", "k", "1000 k")
+    one_register(f"{what}, unit: {step}V, type: {kind}, word_order: {order}")
+    for what in ("quantity: voltage_l1", "quantity: -voltage_l1", "expression: voltage_l1 - 1")
+    for step in ("0.1 ", "", "10 ", "k", "M", "100000 M")
     for kind in TYPES
     if kind != "sunssf"
     for order in ("big", "little")

@@ -6,6 +6,7 @@ numbers that it is not made for goes the way that defines.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.registers.coarse import Coarse
@@ -13,6 +14,7 @@ from gateway.registers.expression import Numbers
 from gateway.registers.plan import UNFIT, Live, planned
 
 Texts = Mapping[str, str]
+NO_TEXTS: Texts = MappingProxyType({})
 
 # A meter that sends either of these has phases.
 FIRST_PHASE = frozenset(("voltage_l1", "current_l1"))
@@ -45,11 +47,14 @@ class Rendering:
         self._unconnected = [each for each in live if each.register.unconnected is not None]
         if self._unconnected:
             self._needs |= PHASES
-        self._plan_for(_Kind(self._needs, frozenset(), {}))
+        self._shows_texts = any(each.register.type is None for each in live)
+        self._plan_for(_Kind(self._needs, frozenset(), NO_TEXTS))
 
     def octets(self, numbers: Numbers, texts: Texts) -> bytes:
         """Return the octets of the image that shows these numbers and texts."""
         kind = self._kind
+        if not self._shows_texts:
+            texts = NO_TEXTS
         if texts == kind.texts and numbers.keys().isdisjoint(kind.missing):
             try:
                 return self.plan(numbers)

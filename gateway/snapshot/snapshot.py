@@ -97,9 +97,10 @@ class Snapshot(NamedTuple):
     @property
     def numbers(self) -> Mapping[str, int | float]:
         """The numbers of all values by quantity name."""
-        if isinstance(self.values, Values):
-            return self.values.numbers
-        return {name: value.number for name, value in self.values.items()}
+        values = self.values
+        if isinstance(values, Values):
+            return values.numbers
+        return {name: value.number for name, value in values.items()}
 
     @classmethod
     def of(cls, telegram: Telegram) -> "Snapshot":

@@ -166,6 +166,9 @@ class Service:
                 state.release()
             raise
 
+        now = time.monotonic()
+        for each in combined:
+            each.take(now)  # its clients, who stay, read on at once
         for place in places:
             place.change()
         for name, watch in watches.items():

@@ -167,8 +167,8 @@ class Service:
             raise
 
         now = time.monotonic()
-        for each in combined:
-            each.take(now)  # its clients, who stay, read on at once
+        for virtual in combined:
+            virtual.take(now)  # its clients, who stay, read on at once
         for place in places:
             place.change()
         for name, watch in watches.items():

@@ -175,7 +175,6 @@ def test_two_writes_at_once_leave_one_whole_state_and_no_error(file: StateFile) 
     assert is_whole(meters)
 
 
-
 def test_a_thousand_kills_at_random_instants_leave_a_whole_and_recent_state(
     file: StateFile,
 ) -> None:

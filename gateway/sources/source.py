@@ -1,8 +1,12 @@
 """What all sources have in common: what they promise, and how they are kept running."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
+
+Found = TypeVar("Found")
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
@@ -90,8 +94,26 @@ async def keep_running(
                 say(f"{problem}; trying again")
         else:
             return
-        # A name server that is silent would make all meters and clients wait.
-        if await asyncio.to_thread(source.trouble):
+        if await aside(source.trouble):
             pause_s = FIRST_RETRY_S
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+
+
+async def aside(work: Callable[[], Found]) -> Found:
+    """Return what `work` returns, from a thread of its own, for which no one waits at the end.
+
+    A name server that is silent keeps its thread for many seconds. The loop's own threads are few,
+    uvloop's for names are two: other sources, whose hosts answer, would wait for them.
+    """
+    promise: Future[Found] = Future()
+    promise.set_running_or_notify_cancel()
+
+    def keep() -> None:
+        try:
+            promise.set_result(work())
+        except Exception as problem:
+            promise.set_exception(problem)
+
+    threading.Thread(target=keep, name="source", daemon=True).start()
+    return await asyncio.wrap_future(promise)

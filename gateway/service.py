@@ -165,6 +165,9 @@ class Service:
                 state.release()
             raise
 
+        now = time.monotonic()
+        for virtual in combined:
+            virtual.take(now)  # its clients, who stay, read on at once
         for place in places:
             place.change()
         for name, watch in watches.items():

@@ -191,3 +191,16 @@ def test_a_meter_stops_also_at_the_moment_when_its_hold_time_changes(
             await watch.stop()
 
     asyncio.run(scenario())
+
+
+def test_noise_that_looks_now_like_this_now_like_that_does_not_fill_the_log(
+    config: MeterConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter_watch, "FAULT_PAUSE_S", 3600.0)  # machines are slow
+    noise = [*[bytes(1400)] * 5, *[b"\x68\xfa\xfa\x68" * 350] * 5] * 10
+    source = Pushing(noise)
+    watch = MeterWatch(dataclasses.replace(config, source=source), (), None, Fails(), "")
+    run(watch, lambda: watch.status(time.monotonic())["bytes"] == sum(map(len, noise)))
+    said = [text for text in caplog.messages if " fault at byte " not in text]
+    assert len(said) > 1
+    assert len(said) == len(set(said))

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 import tty
 from collections.abc import Callable
@@ -452,6 +453,36 @@ def test_what_came_and_went_leaves_nothing_open_and_a_client_that_polls_is_alway
         counts.append(len(list(descriptors.iterdir())))
     assert counts[-1] <= counts[0] + 1, "one may be the last question's, not yet closed"
     running.stop()
+
+
+def test_a_sum_is_read_without_a_gap_while_other_meters_are_made_anew(
+    config: Path, start: Start, connect: Connect, port: int
+) -> None:
+    def text(seed: int) -> str:
+        meters = "  annex: {source: 'simulator:kaifa-ma309m?interval=200ms'}\n"
+        meters += f"  other: {{source: 'simulator:honeywell?seed={seed}'}}\n"
+        meters += "  site: {sum: [house, annex]}\n"
+        return listening(port, "units: {1: {meter: site, map: obis_plain}}", meters)
+
+    start(text(0))
+    client = connect(port)
+    live(client)
+    shown: list[bytes] = []
+    is_over = threading.Event()
+
+    def poll() -> None:
+        while not is_over.is_set():
+            shown.append(client.request(1, struct.pack(">BHH", 3, ENERGY, 2)))
+
+    polling = threading.Thread(target=poll)
+    polling.start()
+    for seed in range(1, 11):
+        config.write_text(text(seed))
+        assert ask(socket_path(config), {"ask": "reload"})["changes"]
+    is_over.set()
+    polling.join(PATIENCE_S)
+    assert {reply[0] for reply in shown} == {3}, "no exception"
+    assert b"\xff\xff\xff\xff" not in {reply[2:] for reply in shown}, "it is always available"
 
 
 # --- what is refused -------------------------------------------------------------------------

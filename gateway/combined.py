@@ -44,8 +44,7 @@ class Combined:
             self._came.set()
 
     def start(self) -> None:
-        """Begin to watch it, with what its meters say already."""
-        self.take(time.monotonic())
+        """Begin to watch it."""
         if self._work is None:
             self._work = asyncio.create_task(self._watch())
 

@@ -166,6 +166,9 @@ class Service:
                 state.release()
             raise
 
+        # A unit asks its virtual meter from now on, not only when that runs.
+        for each_virtual in combined:
+            each_virtual.take(time.monotonic())
         for place in places:
             place.change()
         for name, watch in watches.items():

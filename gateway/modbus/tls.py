@@ -330,9 +330,11 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
             self._refuse(f"has the role {shown!r}, which 'roles' does not name")
 
     def _deliver(self) -> None:
-        """Hand on what is decrypted, as long as it is wanted."""
+        """Hand on what is decrypted, as long as it is wanted, and one buffer of it in a turn."""
+        heard = 0
         while self._state is State.OPEN and not self._is_paused:
-            room = self._connection.get_buffer(-1)
+            buffer = self._connection.get_buffer(-1)
+            room = buffer[: len(buffer) - heard]
             try:
                 count = cast(int, self._tls.read(len(room), room))  # bytes without a buffer only
             except ssl.SSLWantReadError:
@@ -347,6 +349,10 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
                 self.close()
                 return
             self._connection.buffer_updated(count)
+            heard += count
+            # One read brings one record at most, and there are small ones.
+            if heard == len(buffer) and self.is_reading():
+                self._connection.give_way()
 
     def _flush(self) -> None:
         if self._outgoing.pending and not self._socket.is_closing():

@@ -30,6 +30,8 @@ from gateway import certificates
 from gateway.certificates import ROLE_OID, Issued, new_authority, new_client, new_server, role_of
 from gateway.limits import Limits
 from gateway.located import ConfigError
+from gateway.modbus import server
+from gateway.modbus.server import READ_BYTES, Connection
 from gateway.modbus.tls import TlsListener
 from gateway.tls_files import TlsFiles
 
@@ -228,6 +230,38 @@ def test_a_thousand_requests_at_once_are_answered_in_order(cabinet: Cabinet) -> 
             assert await reader.readexactly(len(expected)) == expected
 
     run(scenario())
+
+
+def test_small_records_are_heard_one_buffer_in_a_turn_too(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []  # bytes, by turn of the loop
+    record = b"".join(frame(READ_0, n) for n in range(READ_BYTES // 12))
+    assert len(record) < READ_BYTES
+    replies = 60 * (READ_BYTES // 12) * len(frame(GOT_0))
+
+    class Counted(Connection):
+        def buffer_updated(self, nbytes: int) -> None:
+            heard[-1] += nbytes
+            super().buffer_updated(nbytes)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(server, "Connection", Counted)
+        async with (
+            listening(cabinet) as (_, port),
+            connected(port, cabinet.reader()) as (reader, writer),
+        ):
+            for _ in range(60):
+                writer.write(record)
+            reading = asyncio.ensure_future(reader.readexactly(replies))
+            while not reading.done():
+                heard.append(0)
+                await asyncio.sleep(0)
+            await reading
+
+    run(scenario())
+    # Some from what had come before, some from what has come since.
+    assert max(heard) <= 2 * READ_BYTES
 
 
 def test_a_handshake_byte_by_byte_is_one(cabinet: Cabinet) -> None:

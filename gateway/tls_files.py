@@ -118,7 +118,8 @@ def _context() -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    # Who comes again proves anew who he is: his certificate may have expired.
+    # Who comes again proves anew who he is: his certificate may have expired. With TLS 1.2 a session
+    # can be resumed even so, and the listener looks at the certificate's end.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     return context

@@ -30,7 +30,7 @@ from gateway import certificates
 from gateway.certificates import ROLE_OID, Issued, new_authority, new_client, new_server, role_of
 from gateway.limits import Limits
 from gateway.located import ConfigError
-from gateway.modbus import server
+from gateway.modbus import server, tls
 from gateway.modbus.server import READ_BYTES, Connection
 from gateway.modbus.tls import TlsListener
 from gateway.tls_files import TlsFiles
@@ -475,6 +475,40 @@ def test_a_client_is_refused_and_the_reason_is_counted_and_said(
             assert f"127.0.0.1 is refused at 127.0.0.1:{port}: it {counted}" in caplog.messages
 
     run(scenario())
+
+
+def test_a_resumed_session_does_not_outlive_its_certificate(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=91)
+
+    def ask(port: int, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
+        plain = socket.create_connection(("127.0.0.1", port))
+        with context.wrap_socket(plain, server_hostname="localhost", session=session) as client:
+            assert client.session_reused is (session is not None)
+            client.sendall(frame(READ_0))
+            reply, session = client.recv(256)[7:], client.session
+            with suppress(OSError):
+                client.unwrap()  # of who does not say good-bye no session is kept
+            return reply, session
+
+    context = cabinet.reader(maximum_version=ssl.TLSVersion.TLSv1_2)
+
+    async def scenario() -> None:
+        async with listening(cabinet) as (_, port):
+            reply, session = await asyncio.to_thread(ask, port, None)
+            assert reply == GOT_0
+            assert session
+            reply, session = await asyncio.to_thread(ask, port, session)
+            assert reply == GOT_0
+            monkeypatch.setattr(tls, "datetime", Later)
+            assert (await asyncio.to_thread(ask, port, session))[0] == b""
+
+    run(scenario())
+    assert any("certificate has expired; is our clock right?" in text for text in caplog.messages)
 
 
 def test_a_refused_client_learns_why_though_it_has_asked_already(cabinet: Cabinet) -> None:

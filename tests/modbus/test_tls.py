@@ -1,6 +1,7 @@
 """Modbus/TCP Security over real sockets: who is let in, who is not, and what that leaves behind."""
 
 import asyncio
+import base64
 import logging
 import os
 import random
@@ -896,6 +897,22 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(cabinet: Ca
     )
     (cabinet.folder / "server.key").write_bytes(encrypted)
     with pytest.raises(ConfigError, match=r"server.key has a password.*openssl pkey -in"):
+        cabinet.files.load()
+
+
+def test_a_key_on_a_curve_that_nobody_knows_is_refused_in_words(cabinet: Cabinet) -> None:
+    key = serialization.load_pem_private_key((cabinet.folder / "server.key").read_bytes(), None)
+    octets = key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    p_256, other = (bytes.fromhex(f"06082A8648CE3D0301{last}") for last in ("07", "06"))
+    assert p_256 in octets
+    body = base64.encodebytes(octets.replace(p_256, other)).decode()
+    pem = f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n"
+    (cabinet.folder / "server.key").write_text(pem)
+    with pytest.raises(ConfigError, match=r"server.key or .*server.crt is of a rare kind \(Curve"):
         cabinet.files.load()
 
 

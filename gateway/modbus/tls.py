@@ -21,7 +21,7 @@ from enum import Enum, auto
 from typing import Any, cast
 
 from gateway.endpoint import show_endpoint
-from gateway.limits import Limits
+from gateway.limits import KIB, Limits
 from gateway.located import ConfigError
 from gateway.modbus.access import Kind, Network
 from gateway.modbus.responder import Responder
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 RELOAD_S = 2.0  # between two looks at the files
 LINGER_S = 1.0  # so long a refused client may take to fetch the alert that says why
-RECORD_BYTES = 18 * 1024  # one TLS record and what may stand around it (RFC 8446, 5.2)
+# At once of one connection, each way: OpenSSL keeps the room for what has passed.
+PIECE_BYTES = 4 * KIB
 MAX_SHOWN_ROLE = 40
 
 # What OpenSSL calls the usual failures, and what they are for whoever has to mend them.
@@ -86,7 +87,7 @@ class TlsListener(Listener):
         """Load the files; ConfigError if they are not good."""
         super().__init__(host, port, responder, allow, limits)
         self.roles = frozenset(roles)
-        self.records = bytearray(RECORD_BYTES)
+        self.records = bytearray(PIECE_BYTES)
         self.failures: Counter[str] = Counter()
         self._where = show_endpoint(host, port)
         self._files = files
@@ -262,8 +263,8 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
             return
         rest = memoryview(data)
         while rest:
-            rest = rest[self._tls.write(rest) :]
-        self._flush()
+            rest = rest[self._tls.write(rest[:PIECE_BYTES]) :]
+            self._flush()
 
     def close(self) -> None:
         """Say good-bye and close when all is fetched."""

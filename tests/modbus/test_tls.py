@@ -338,6 +338,8 @@ def test_a_client_that_never_reads_is_heard_no_more(cabinet: Cabinet) -> None:
             [connection] = listener.connections
             unread = connection._transport.get_write_buffer_size()
             assert 0 < unread < listener.limits.unread_bytes + 1024
+            undecrypted = connection._transport._incoming.pending  # type: ignore[attr-defined]
+            assert 0 < undecrypted <= 4096
             writer.transport.resume_reading()
             for n in range(sent):
                 reply = await reader.readexactly(259)

@@ -201,6 +201,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         self._tls: ssl.SSLObject
         self._state = State.SHAKING_HANDS
         self._is_paused = False
+        self._has_ended = False  # the client says no more
         self._host = ""
         self._socket: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
@@ -240,8 +241,13 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         """Pass on that it does again."""
         self._connection.resume_writing()
 
-    def eof_received(self) -> None:
-        """Let the socket close."""
+    def eof_received(self) -> bool:
+        """Let the socket close, once all is answered that came before; True: not yet."""
+        if self._state is not State.OPEN:
+            return False
+        self._has_ended = True
+        self._deliver()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the connection inside; count a client that left before it was let in."""
@@ -343,6 +349,8 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
                 count = cast(int, self._tls.read(len(room), room))  # bytes without a buffer only
             except ssl.SSLWantReadError:
                 self._flush()  # the answer to a change of keys
+                if self._has_ended:
+                    self.close()
                 return
             except OSError as problem:
                 text = f"{self._host} breaks TLS, closed: {_name(problem)}"

@@ -310,6 +310,40 @@ def test_who_closes_in_order_is_answered_in_order(cabinet: Cabinet) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("together", [1, 10, 1300], ids="{} in a record".format)
+def test_a_client_that_says_no_more_still_gets_its_replies(cabinet: Cabinet, together: int) -> None:
+    number = 2600
+    requests = [frame(READ_0, n) for n in range(number)]
+    replies = b"".join(frame(GOT_0, n) for n in range(number))
+
+    async def scenario() -> None:
+        async with listening(cabinet) as (listener, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = cabinet.reader().wrap_bio(incoming, outgoing, server_hostname="localhost")
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    writer.write(outgoing.read())
+                    incoming.write(await eventually(reader.read(4096)))
+            for first in range(0, number, together):
+                tls.write(b"".join(requests[first : first + together]))
+            writer.write(outgoing.read())
+            writer.write_eof()
+            incoming.write(await eventually(reader.read()))
+            got = b""
+            while octets := tls.read(65536):  # none: the server said good-bye
+                got += octets
+            assert got == replies
+            writer.close()
+            await writer.wait_closed()
+            await until(lambda: not listener.connections)
+
+    run(scenario())
+
+
 def test_what_is_no_modbus_closes_the_connection_inside_tls_too(cabinet: Cabinet) -> None:
     async def scenario() -> None:
         async with listening(cabinet) as (listener, port):

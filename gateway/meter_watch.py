@@ -26,7 +26,7 @@ DEFECT_PAUSE_S = 5.0  # before a meter at which the program failed is read again
 # A program that was stopped (Ctrl-Z, a container that was paused) finds what came meanwhile in the
 # system's buffers, and cannot tell how old it is.
 BEAT_S = 1.0
-STOOD_STILL_S = 2.0
+STOOD_STILL_S = 3.0
 
 Hear = Callable[[Meter, Telegram], None]
 

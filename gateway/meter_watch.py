@@ -23,9 +23,8 @@ log = logging.getLogger(__name__)
 
 FAULT_PAUSE_S = 10.0  # between two log lines about the same layer or trouble of the same meter
 DEFECT_PAUSE_S = 5.0  # before a meter at which the program failed is read again
-# A program that was stopped (Ctrl-Z, a container that was paused) finds what came meanwhile in the
-# system's buffers, and cannot tell how old it is.
-BEAT_S = 1.0
+# A program that stood still finds what came meanwhile in the system's buffers, and cannot tell how
+# old it is.
 STOOD_STILL_S = 3.0
 
 Hear = Callable[[Meter, Telegram], None]
@@ -41,7 +40,8 @@ class LastFault(NamedTuple):
 class MeterWatch:
     """Reads one meter. `past` is what was remembered of it, `hear` is told of good telegrams.
 
-    `unsafe` says, as a part of a log line, which units serve it also when it is stale.
+    `unsafe` says, as a part of a log line, which units serve it also when it is stale;
+    `stood_still_s`, for how long the program stood still just before a time.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class MeterWatch:
         past: Seen | None,
         hear: Hear,
         unsafe: str,
+        stood_still_s: Callable[[float], float] = lambda _now: 0.0,
     ) -> None:
         self.config = config
         self.unsafe = unsafe
@@ -68,9 +69,7 @@ class MeterWatch:
         self._came = asyncio.Event()
         self._hold_changed = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
-        self._beaten = began
-        self._late_s = 0.0  # the last beat
-        self._next_beat: asyncio.TimerHandle | None = None
+        self._stood_still_s = stood_still_s
         self._is_stopping = False
         self._recorder = _recorder(config)
         self._reading: asyncio.Task[None] | None = None
@@ -96,15 +95,11 @@ class MeterWatch:
     def start(self) -> None:
         """Begin to read the meter, unless that goes on already."""
         if self._work is None:
-            self._beaten = time.monotonic()
-            self._beat()
             self._work = asyncio.create_task(self._keep_working())
 
     async def stop(self) -> None:
         """Read no more; the source is closed when this returns, and the recording whole."""
         self._is_stopping = True
-        if self._next_beat:
-            self._next_beat.cancel()
         if self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work])
@@ -220,18 +215,12 @@ class MeterWatch:
             "system_title": self._title and self._title.hex().upper(),
         }
 
-    def _beat(self) -> None:
-        """Note that the program goes on, and whether it stood still before."""
-        now = time.monotonic()
-        self._late_s, self._beaten = now - self._beaten - BEAT_S, now
-        self._next_beat = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
-
     def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> int | None:
         now = time.monotonic()
         if self._recorder:
             self._recorder.take(chunk, damaged, now)
         self._line.bytes_came(len(chunk), len(damaged), now)
-        stood_s = max(self._late_s, now - self._beaten - BEAT_S)
+        stood_s = self._stood_still_s(now)
         if stood_s > STOOD_STILL_S and self.config.source.is_lasting:
             # Opened anew, it has nothing of what waits.
             raise SourceError(

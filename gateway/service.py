@@ -20,7 +20,7 @@ from gateway.meter_watch import Hear, MeterWatch
 from gateway.modbus.unit import Served, Unit
 from gateway.registers import UNSAFE
 from gateway.snapshot.plausibility import Seen
-from gateway.stalls import watched
+from gateway.stalls import Pulse, watched
 from gateway.state import StateFile
 from gateway.telegram import Telegram
 from gateway.tls_files import Credentials
@@ -43,6 +43,7 @@ class Service:
         self._hear = hear
         self._began = time.monotonic()
         self._state = StateFile(config.state)
+        self._pulse = Pulse()
         self._watches: Watches = self._watch(config, {})
         self._combined = _combine(config, self._watches)
         meters = _meters(self._watches, self._combined)
@@ -73,7 +74,7 @@ class Service:
         """Read all meters until `stop` is set, then close everything."""
         remembering = asyncio.create_task(self._remember_now_and_then())
         try:
-            with watched(asyncio.get_running_loop()):
+            with watched(asyncio.get_running_loop(), self._pulse):
                 for each in self._running:
                     each.start()
                 await stop.wait()
@@ -152,7 +153,8 @@ class Service:
         coming = [each for each in bound if each not in self._bound]
         changes = self._meter_changes(config, watches)
         changes += [f"listener {each.describe()}: removed" for each in leaving]
-        changes += [text for each in places for text in each.changes()]
+        # Of a thousand units it takes a while to tell whether their maps say the same.
+        changes += await asyncio.to_thread(_changes, places)
         state = self._state
         if state.path != config.state:
             state = StateFile(config.state)
@@ -170,8 +172,9 @@ class Service:
             virtual.take(now)  # its clients, who stay, read on at once
         for place in places:
             place.change()
+        unsafe = _unsafe(config)
         for name, watch in watches.items():
-            watch.change(config.meters[name], _unsafe(config, config.meters[name]))
+            watch.change(config.meters[name], unsafe.get(name, ""))
         replaced: list[MeterWatch | Combined] = [
             each for each in self._watches.values() if each not in watches.values()
         ]
@@ -221,6 +224,7 @@ class Service:
     def _watch(self, config: Config, present: Watches) -> Watches:
         """Return who watches each meter: as now where the meter stays the same, else a new one."""
         past: Mapping[str, Seen] | None = None
+        unsafe = _unsafe(config)
         watches = {}
         for name, meter in config.meters.items():
             now = present.get(name)
@@ -233,7 +237,12 @@ class Service:
                     log.warning("%s", problem)
             seen = (now and now.past) or past.get(name)
             watches[name] = MeterWatch(
-                meter, config.layouts, seen, self._heard, _unsafe(config, meter)
+                meter,
+                config.layouts,
+                seen,
+                self._heard,
+                unsafe.get(name, ""),
+                self._pulse.stood_still_s,
             )
         return watches
 
@@ -353,15 +362,20 @@ class _Place(NamedTuple):
         self.bound.change(self.config, self.units, self.loaded)
 
 
+def _changes(places: Sequence[_Place]) -> list[str]:
+    return [text for each in places for text in each.changes()]
+
+
 def _combine(config: Config, watches: Watches) -> Sequence[Combined]:
     """Return the virtual meters, each behind those that it is made of."""
     known: dict[str, Combinable] = {name: watch.meter for name, watch in watches.items()}
     adjustments = {name: meter.adjustment for name, meter in config.meters.items()}
     roots = {name: frozenset((name,)) for name in watches}
+    unsafe = _unsafe(config)
     combined = []
     for name, virtual in config.virtual_meters.items():
         roots[name] = frozenset[str]().union(*(roots[part] for part in virtual.parts))
-        each = Combined(virtual, known, adjustments, roots[name], _unsafe(config, virtual))
+        each = Combined(virtual, known, adjustments, roots[name], unsafe.get(name, ""))
         known[name] = each.meter
         combined.append(each)
     return combined
@@ -389,13 +403,12 @@ def _unit(config: UnitConfig, meters: Meters) -> Unit:
     )
 
 
-def _unsafe(config: Config, meter: Metered) -> str:
-    """Return which units go on serving a meter's values when it is stale, as a part of a line."""
-    names = [
-        f"{listener.where} unit {unit_id}"
-        for listener in config.listeners
-        for unit_id, unit in units_of(listener).items()
-        if unit.meter == meter.name
-        if unit.stale in UNSAFE or (unit.hold_s or 0) > meter.hold_s
-    ]
-    return f", but for {', '.join(names)}" if names else ""
+def _unsafe(config: Config) -> Mapping[str, str]:
+    """Return which units go on serving a stale meter's values, by its name, as parts of lines."""
+    meters: dict[str, Metered] = {**config.meters, **config.virtual_meters}
+    units: dict[str, list[str]] = {}
+    for listener in config.listeners:
+        for unit_id, unit in units_of(listener).items():
+            if unit.stale in UNSAFE or (unit.hold_s or 0) > meters[unit.meter].hold_s:
+                units.setdefault(unit.meter, []).append(f"{listener.where} unit {unit_id}")
+    return {name: f", but for {', '.join(names)}" for name, names in units.items()}

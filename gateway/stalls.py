@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import sys
 import threading
 import time
@@ -17,13 +18,51 @@ BEAT_S = 0.15
 BLOCKED_S = 0.35
 SAY_EVERY_S = 60.0  # a loop that stands still again and again fills no log
 SHOWN_FRAMES = 12
+JUST_S = 1.0  # after it stood still, until all that came meanwhile has been read
+
+
+class Pulse:
+    """The beat of an event loop."""
+
+    def __init__(self) -> None:
+        self.beaten = math.inf  # when last; it has not begun
+        self._timer: asyncio.TimerHandle | None = None
+        self._stood_until = -math.inf
+        self._stood_s = 0.0
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Beat from now on."""
+        self.beaten = time.monotonic()
+        self._timer = loop.call_later(BEAT_S, self._beat, loop)
+
+    def end(self) -> None:
+        """Beat no more."""
+        self.beaten = math.inf
+        if self._timer:
+            self._timer.cancel()
+
+    def stood_still_s(self, now: float) -> float:
+        """Return for how long the loop stood still when it did so last, just before `now`; or 0.
+
+        The program was busy, or stopped, as by Ctrl-Z or in a container that is paused.
+        """
+        if now - self.beaten > BLOCKED_S:
+            return now - self.beaten
+        return self._stood_s if now - self._stood_until < JUST_S else 0.0
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = time.monotonic()
+        if now - self.beaten > BLOCKED_S:
+            self._stood_until, self._stood_s = now, now - self.beaten
+        self.beaten = now
+        self._timer = loop.call_later(BEAT_S, self._beat, loop)
 
 
 @contextmanager
-def watched(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Warn, with the stack, whenever the loop of this thread stands still inside of this block."""
-    watch = _Watch(loop)
-    watch.beat()
+def watched(loop: asyncio.AbstractEventLoop, pulse: Pulse) -> Iterator[None]:
+    """Let this thread's loop beat inside of this block; warn, with the stack, when it stands."""
+    pulse.begin(loop)
+    watch = _Watch(pulse)
     thread = threading.Thread(target=watch.run, name="stalls", daemon=True)
     thread.start()
     try:
@@ -31,41 +70,33 @@ def watched(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     finally:
         watch.end()
         thread.join()
+        pulse.end()
 
 
 class _Watch:
-    """The loop beats, the thread listens."""
+    """A thread that listens to the beats."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
         self._thread = threading.get_ident()
         self._ended = threading.Event()
-        self._beaten = time.monotonic()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def beat(self) -> None:
-        """Say that the loop goes on, and again soon."""
-        self._beaten = time.monotonic()
-        self._timer = self._loop.call_later(BEAT_S, self.beat)
 
     def end(self) -> None:
         """Watch no more."""
         self._ended.set()
-        if self._timer:
-            self._timer.cancel()
 
     def run(self) -> None:
         """Listen to the beats until the end."""
         is_blocked, said, unsaid = False, -SAY_EVERY_S, 0
         while not self._ended.wait(BEAT_S):
             now = time.monotonic()
-            was_blocked, is_blocked = is_blocked, now - self._beaten > BLOCKED_S
+            was_blocked, is_blocked = is_blocked, now - self._pulse.beaten > BLOCKED_S
             if was_blocked or not is_blocked:
                 continue
             if now - said < SAY_EVERY_S:
                 unsaid += 1
                 continue
-            self._say(now - self._beaten, unsaid)
+            self._say(now - self._pulse.beaten, unsaid)
             said, unsaid = now, 0
 
     def _say(self, age_s: float, unsaid: int) -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gateway.stalls import watched
+from gateway.stalls import Pulse, watched
 
 PATIENCE_S = 30.0
 
@@ -41,7 +41,7 @@ def stand_still_until_said(said: Said) -> None:
 
 def test_a_blocked_loop_is_said_while_it_is_blocked_with_the_stack(said: Said) -> None:
     async def scenario() -> None:
-        with watched(asyncio.get_running_loop()):
+        with watched(asyncio.get_running_loop(), Pulse()):
             asyncio.get_running_loop().call_soon(stand_still_until_said, said)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -59,7 +59,7 @@ def half_a_second() -> None:
 
 def test_a_loop_that_stands_still_for_half_a_second_is_said(said: Said) -> None:
     async def scenario() -> None:
-        with watched(asyncio.get_running_loop()):
+        with watched(asyncio.get_running_loop(), Pulse()):
             for _ in range(20):  # the watching thread, too, may get no turn on a busy machine
                 asyncio.get_running_loop().call_soon(half_a_second)
                 await asyncio.sleep(0.2)
@@ -75,10 +75,30 @@ def test_a_loop_that_stands_still_for_half_a_second_is_said(said: Said) -> None:
 def test_a_loop_that_goes_on_is_no_news_and_the_watch_ends_with_its_block(said: Said) -> None:
     async def scenario() -> None:
         threads = threading.active_count()
-        with watched(asyncio.get_running_loop()):
+        with watched(asyncio.get_running_loop(), Pulse()):
             assert threading.active_count() == threads + 1
             await asyncio.sleep(0.3)
         assert threading.active_count() == threads
 
     asyncio.run(scenario())
     assert said.texts == []
+
+
+def test_it_is_known_how_long_the_loop_stood_still_and_soon_forgotten() -> None:
+    async def scenario() -> None:
+        pulse = Pulse()
+        assert pulse.stood_still_s(time.monotonic()) == 0.0, "it has not begun"
+        with watched(asyncio.get_running_loop(), pulse):
+            assert pulse.stood_still_s(time.monotonic()) == 0.0
+            began = pulse.beaten
+            half_a_second()
+            assert pulse.stood_still_s(time.monotonic()) >= 0.5, "before the next beat"
+            while pulse.beaten == began:  # noqa: ASYNC110 (nothing tells it)
+                await asyncio.sleep(0)
+            assert pulse.stood_still_s(pulse.beaten) >= 0.5, "what came meanwhile is read now"
+            async with asyncio.timeout(PATIENCE_S):  # until it is forgotten
+                while pulse.stood_still_s(time.monotonic()):  # noqa: ASYNC110 (nothing tells it)
+                    await asyncio.sleep(0.05)
+        assert pulse.stood_still_s(time.monotonic() + 10.0) == 0.0, "it has ended"
+
+    asyncio.run(scenario())

@@ -1,10 +1,10 @@
-"""Modbus listeners over TCP and on a serial line, as servers of pymodbus; the responder answers.
+"""Modbus listeners over TCP and on a serial line; the responder answers.
 
-The only file that knows pymodbus' server, and it takes of it only what opens serial ports. Its
-request handler and its RTU framer (3.16.1) lose pipelined requests and the request behind a byte of
-noise or behind an unknown function, answer wrong counts wrongly, and on a bus answer unit ids of
-others and broadcasts. So a connection here is a plain asyncio protocol, and `rtu` does the framing.
-Its serial server does not open a lost port again either; `SerialListener` does.
+Of pymodbus' servers only what opens a serial port is taken, and only here. Their request handler
+and RTU framer (3.16.1) lose pipelined requests and the request behind a byte of noise or behind an
+unknown function, answer wrong counts wrongly, and on a bus answer unit ids of others and
+broadcasts. So a connection here is a plain asyncio protocol, and `rtu` does the framing. Their
+serial server does not open a lost port again either; `SerialListener` does.
 """
 
 import asyncio
@@ -15,9 +15,6 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
-
-from pymodbus.server import ModbusSerialServer, ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
 
 from gateway.endpoint import why_not_bound
 from gateway.limits import KIB, Limits
@@ -39,11 +36,8 @@ FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 5.0  # some inverters bear a silent meter for 10 s only
 MAX_UNSENT = 8  # replies that wait for a serial line which takes nothing
 
-# pymodbus wants a datastore of its own; no request ever reaches it.
-_NO_DATASTORE = SimDevice(0, simdata=[SimData(0, datatype=DataType.REGISTERS, values=0)])
 
-
-class Listener(ModbusTcpServer):
+class Listener:
     """A Modbus TCP endpoint. `allow` names the networks that may connect; empty: all.
 
     A host may stand for several addresses. It listens on those that this machine has, and on the
@@ -61,7 +55,6 @@ class Listener(ModbusTcpServer):
         allow: Sequence[Network] = (),
         limits: Limits | None = None,
     ) -> None:
-        super().__init__(_NO_DATASTORE, address=(host, port))
         self.responder = responder
         self.connections: set[Connection] = set()
         self.address: tuple[str, int] | None = None  # in use while it listens
@@ -121,8 +114,8 @@ class Listener(ModbusTcpServer):
             self._timer = None
         self.access.complaints.finish(time.monotonic())
 
-    def handle_new_connection(self) -> "Connection":  # type: ignore[override]
-        """Give pymodbus' listening socket our own connections."""
+    def greet(self) -> asyncio.BaseProtocol:
+        """Return the protocol of a new connection."""
         return Connection(self)
 
     def converse(self, client: Client) -> Conversation | RtuConversation:
@@ -149,7 +142,7 @@ class Listener(ModbusTcpServer):
     def _open(self, bound: Sequence[Door]) -> None:
         self._doors += bound
         for door in bound:
-            door.open(self.handle_new_connection, self._out_of_descriptors)
+            door.open(self.greet, self._out_of_descriptors)
 
     def _retry_later(self, absent: Sequence[Place], said: set[str]) -> None:
         loop = asyncio.get_running_loop()
@@ -350,7 +343,7 @@ class Connection(asyncio.BufferedProtocol):
         self._listener.access.say(kind, self.address, f"{self.address} {text}")
 
 
-class SerialListener(ModbusSerialServer):
+class SerialListener:
     """Modbus RTU on a serial line, opened again whenever it was lost.
 
     `parity` is N, E or O. A reply starts `reply_after_s` after the last byte of its request came;
@@ -368,13 +361,11 @@ class SerialListener(ModbusSerialServer):
         stop_bits: int = 1,
         reply_after_s: float | None = None,
     ) -> None:
-        super().__init__(
-            _NO_DATASTORE, port=device, baudrate=baud, parity=parity, stopbits=stop_bits
-        )
         self.responder = responder
         self.gap_s = gap_s(baud, 9 + (parity != "N") + stop_bits)  # a start bit, 8 data bits
         self.reply_after_s = self.gap_s if reply_after_s is None else reply_after_s
         self._device = device
+        self._baud, self._parity, self._stop_bits = baud, parity, stop_bits
         self._setting = f"{baud} baud 8{parity}{stop_bits}"
         self._line: Line | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -405,10 +396,6 @@ class SerialListener(ModbusSerialServer):
         """Take the line for a good one: what goes wrong from now on is news."""
         self._causes.clear()
 
-    def handle_new_connection(self) -> "Line":  # type: ignore[override]
-        """Give pymodbus' serial port our own connection."""
-        return Line(self)
-
     async def _keep_open(self, tried: asyncio.Event) -> None:
         """Open the line again and again, with growing pauses; `tried` is set after the first."""
         pause_s = FIRST_RETRY_S
@@ -434,8 +421,18 @@ class SerialListener(ModbusSerialServer):
                 self._line.close()
 
     async def _open(self) -> "Line":
-        # Not `listen`: that one hides the OSError.
-        _, line = await self.call_create()
+        # Two megabytes, which a gateway without a serial line spares.
+        from pymodbus.transport.serialtransport import create_serial_connection
+
+        _, line = await create_serial_connection(
+            asyncio.get_running_loop(),
+            lambda: Line(self),
+            self._device,
+            baudrate=self._baud,
+            bytesize=8,
+            parity=self._parity,
+            stopbits=self._stop_bits,
+        )
         self._line = cast(Line, line)
         await self._line.made
         return self._line

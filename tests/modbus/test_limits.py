@@ -411,7 +411,7 @@ def test_after_a_full_buffer_it_is_the_next_ones_turn(kind: type[Listener]) -> N
     async def scenario() -> None:
         nonlocal turn
         listener = kind("127.0.0.1", 0, responder())
-        listener.handle_new_connection = lambda: Counted(listener)  # type: ignore[method-assign]
+        listener.greet = lambda: Counted(listener)  # type: ignore[method-assign]
         address = await listener.start()
         with socket.socket() as client:
             client.connect(address)

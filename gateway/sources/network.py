@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 
-from gateway.endpoint import show_endpoint
+from gateway.endpoint import resolvable, show_endpoint
 from gateway.sources.address import Network
 from gateway.sources.source import Deliver, SourceError
 
@@ -119,7 +119,9 @@ async def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     """Return a socket at the first address of a host where that is possible; OSError if none."""
     loop = asyncio.get_running_loop()
     problem = OSError("no address to listen on")
-    for family, _, protocol, _, address in await loop.getaddrinfo(host, port, type=kind):
+    for family, _, protocol, _, address in await loop.getaddrinfo(
+        resolvable(host), port, type=kind
+    ):
         endpoint = socket.socket(family, kind, protocol)
         try:
             endpoint.setblocking(False)
@@ -175,7 +177,7 @@ def why_unreached(host: str, port: int, problem: BaseException) -> str:
 def why_unknown(host: str) -> str | None:
     """Return why a host's name leads nowhere; None if it has an address. This may take seconds."""
     try:
-        socket.getaddrinfo(host, None)
+        socket.getaddrinfo(resolvable(host), None)
     except OSError as problem:
         return why_unreached(host, 0, problem)
     return None

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from dataclasses import dataclass
 
-from gateway.endpoint import show_endpoint
+from gateway.endpoint import resolvable, show_endpoint
 from gateway.sources.address import SourceAddress
 from gateway.sources.network import SILENCE_S, hear, why_unknown, why_unreached
 from gateway.sources.source import Deliver, Opened, SourceError
@@ -59,7 +59,7 @@ async def _connected(host: str, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
     problem = OSError("it has no address")
     for family, kind, protocol, _, address in await loop.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
+        resolvable(host), port, type=socket.SOCK_STREAM
     ):
         connection = socket.socket(family, kind, protocol)
         try:

@@ -9,7 +9,6 @@ Clauses: MSL is Modbus over Serial Line 1.02, MAP the Modbus Application Protoco
 
 from array import array
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import NamedTuple
 
 from gateway.modbus.responder import Responder
@@ -73,16 +72,15 @@ def _crc_of(octet: int) -> int:
 _CRCS = [_crc_of(octet) for octet in range(256)]
 
 
-@cache
 def _after_zeros() -> Sequence[Sequence[int]]:
-    """Return what becomes of each CRC below 256 when 0, 1 … 256 bytes of 0 follow.
-
-    It is made for the first conversation, as it takes 150 KiB.
-    """
+    """Return what becomes of each CRC below 256 when 0, 1 … 256 bytes of 0 follow."""
     rows = [array("H", range(256))]
     for _ in range(MAX_FRAME_BYTES):
         rows.append(array("H", (crc >> 8 ^ _CRCS[crc & 0xFF] for crc in rows[-1])))
     return rows
+
+
+_AFTER_ZEROS = _after_zeros()
 
 
 def crc16(octets: bytes | bytearray, crc: int = 0xFFFF) -> int:
@@ -267,7 +265,6 @@ class _Stream:
 
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
-        self._after_zeros = _after_zeros()
         self._octets = bytearray()
         self._crcs = array("H")  # of all bytes before each of them, from 0 on
         self._crc = 0  # of all bytes
@@ -299,8 +296,7 @@ class _Stream:
         """
         size = self.end - start
         before = self._crcs[start - self._begin] ^ 0xFFFF
-        rows = self._after_zeros
-        became = rows[size][before & 0xFF] ^ rows[size - 1][before >> 8]
+        became = _AFTER_ZEROS[size][before & 0xFF] ^ _AFTER_ZEROS[size - 1][before >> 8]
         return self._crc == became
 
     def take(self, octet: int) -> Frame | None:

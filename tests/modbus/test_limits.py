@@ -23,14 +23,8 @@ from gateway.modbus import door
 from gateway.modbus.access import Kind
 from gateway.modbus.door import KERNEL_BUFFER_BYTES
 from gateway.modbus.rtu import sealed
-from gateway.modbus.server import (
-    MAX_NOISE_BYTES,
-    READ_BYTES,
-    REPLIES_TO_ONE_READ,
-    Connection,
-    Listener,
-    RtuOverTcpListener,
-)
+from gateway.modbus.rtu_server import MAX_NOISE_BYTES, RtuOverTcpListener
+from gateway.modbus.server import READ_BYTES, REPLIES_TO_ONE_READ, Connection, Listener
 from gateway.modbus.udp import UdpListener
 
 from .served import GOT_0, PATIENCE_S, READ_0, eventually, responder, run

@@ -16,12 +16,12 @@ from gateway.modbus.knock import knock, rtu_question, tcp_question, tls_question
 from gateway.modbus.responder import Responder
 from gateway.modbus.server import Listener
 from gateway.modbus.unit import Unit
-from gateway.tls_files import Credentials
 
 if TYPE_CHECKING:  # imported when a config has one
     from gateway.modbus.rtu_server import SerialListener
     from gateway.modbus.tls import TlsListener
     from gateway.modbus.udp import UdpListener
+    from gateway.tls_files import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Bound:
         except OSError:
             return None
 
-    def change(self, config: ListenerConfig, units: Units, loaded: Credentials | None) -> None:
+    def change(self, config: ListenerConfig, units: Units, loaded: "Credentials | None") -> None:
         """Serve as a config of the same place says, at once and on open connections too.
 
         `loaded` is what was read from its TLS files. Who may not connect any more is closed, and

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from gateway.config import ListenerConfig, Transport, UnitConfig
+from gateway.config import ListenerConfig, TlsConfig, Transport, UnitConfig
 from gateway.endpoint import show_endpoint, why_not_bound
 from gateway.located import ConfigError
 from gateway.modbus.clients import Asking
@@ -243,18 +243,19 @@ def _line(config: ListenerConfig, responder: Responder) -> "SerialListener | Non
 def _endpoint(config: ListenerConfig, responder: Responder) -> "Listener | UdpListener | None":
     """Return what serves on the network; None: a serial line is served.
 
-    Each is imported when a config has one: a gateway carries no TLS, no RTU and no pymodbus, which
-    are two megabytes, for nothing.
+    Each is imported when a config has one, so that nobody carries TLS and RTU for nothing.
     """
     at, allow, limits = (config.host, config.port), config.allow, config.limits
     match config.transport:
         case Transport.SERIAL:
             return None
-        case Transport.TLS if config.tls:
+        case Transport.TLS:
             from gateway.modbus.tls import TlsListener
 
-            files, roles = config.tls.files, config.tls.roles
-            return TlsListener(*at, responder, allow, files=files, roles=roles, limits=limits)
+            tls = cast(TlsConfig, config.tls)
+            return TlsListener(
+                *at, responder, allow, files=tls.files, roles=tls.roles, limits=limits
+            )
         case Transport.UDP:
             from gateway.modbus.udp import UdpListener
 

@@ -13,8 +13,6 @@ import termios
 import time
 from typing import cast
 
-from pymodbus.transport.serialtransport import create_serial_connection
-
 from gateway.limits import KIB
 from gateway.modbus.clients import Client, Overhearing
 from gateway.modbus.responder import Responder
@@ -127,6 +125,9 @@ class SerialListener:
                 self._line.close()
 
     async def _open(self) -> "Line":
+        # Two megabytes, which RTU over TCP spares.
+        from pymodbus.transport.serialtransport import create_serial_connection
+
         _, line = await create_serial_connection(
             asyncio.get_running_loop(),
             lambda: Line(self),

@@ -26,7 +26,7 @@ test: $(VENV)/.installed-dev $(INTEROP_VENV)/.installed $(NODE_MODULES)/.install
 
 # How much of the pure folders the tests run, by branches; the gate is 95 %.
 coverage: $(VENV)/.installed-dev $(INTEROP_VENV)/.installed $(NODE_MODULES)/.installed
-	$(BIN)/python -m pytest --cov --cov-report=term
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

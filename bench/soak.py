@@ -180,6 +180,7 @@ class PushingMeter:
             push = self._meter.push()
             self.pushed, self.counter = self.pushed + 1, push.invocation_counter
             await self._send(push.telegram if is_calm else self._fate(push.telegram))
+            await asyncio.sleep(0)  # the clients' turn
 
     def _fate(self, telegram: bytes) -> bytes:
         dice = self._dice
@@ -216,7 +217,8 @@ class PushingMeter:
 
     async def _send(self, octets: bytes) -> None:
         while True:
-            await asyncio.wait_for(self._is_there.wait(), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                await self._is_there.wait()
             writer = self._writer
             assert writer
             with contextlib.suppress(ConnectionError):
@@ -260,10 +262,9 @@ class Clients:
                     writer.write(READ[: self._dice.randrange(1, 12)])
                     return
                 writer.write(READ)
-                head = await asyncio.wait_for(reader.readexactly(9), PATIENCE_S)
-                await asyncio.wait_for(
-                    reader.readexactly(0 if head[7] & 0x80 else head[8]), PATIENCE_S
-                )
+                async with asyncio.timeout(PATIENCE_S):
+                    head = await reader.readexactly(9)
+                    await reader.readexactly(0 if head[7] & 0x80 else head[8])
                 self.did["exceptions" if head[7] & 0x80 else "reads"] += 1
                 await asyncio.sleep(self._dice.random() / 10)
         finally:
@@ -292,12 +293,12 @@ async def soak(telegrams: int) -> str:
             assert child.stdin
             assert child.stdout
             child.stdin.write(b"?")
-            found: dict[str, object] = json.loads(
-                await asyncio.wait_for(child.stdout.readline(), PATIENCE_S)
-            )
+            async with asyncio.timeout(PATIENCE_S):
+                found: dict[str, object] = json.loads(await child.stdout.readline())
             return found
 
-        port = json.loads(await asyncio.wait_for(child.stdout.readline(), PATIENCE_S))["port"]
+        async with asyncio.timeout(PATIENCE_S):
+            port = json.loads(await child.stdout.readline())["port"]
         clients = Clients(port)
         reading = asyncio.create_task(clients.run())
         began, looks = time.monotonic(), []
@@ -313,7 +314,8 @@ async def soak(telegrams: int) -> str:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         child.stdin.close()
-        code = await asyncio.wait_for(child.wait(), PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            code = await child.wait()
         line.close()
     good = last["good"]
     assert isinstance(good, int)

@@ -39,13 +39,12 @@ class Combined:
         self._work: asyncio.Task[None] | None = None
 
     def take(self, now: float) -> None:
-        """Take part in a telegram of one of its meters."""
+        """Take part in a telegram of one of its meters, or in what they all say already."""
         if self.meter.take(now):
             self._came.set()
 
     def start(self) -> None:
-        """Begin to watch it, with what its meters say already."""
-        self.take(time.monotonic())
+        """Begin to watch it."""
         if self._work is None:
             self._work = asyncio.create_task(self._watch())
 

@@ -668,6 +668,9 @@ def _virtual_meter(
         parts.append(part)
     if len(parts) < 2:
         raise words[how].error(f"a {how} is made of two meters or more")
+    for root, times in _counted(how, parts, known).items():
+        if abs(times) > 1:
+            raise words[how].error(f"{root!r} counts twice: more than one of these contains it")
     shortest = min(parts, key=lambda part: part.hold_s)
     hold_s = _duration(words["hold"]) if "hold" in words else shortest.hold_s
     if hold_s > shortest.hold_s:
@@ -684,6 +687,22 @@ def _virtual_meter(
         sum(part.connection_a for part in fused),
         parts[0].numbered_as,
     )
+
+
+def _counted(
+    how: Combination, parts: Sequence[Metered], known: Mapping[str, Metered]
+) -> Counter[str]:
+    """Return how often each meter with a source is added; less than 0: taken away."""
+    counted: Counter[str] = Counter()
+    for place, part in enumerate(parts):
+        inside = Counter((part.name,))
+        if isinstance(part, VirtualMeterConfig):
+            inside = _counted(part.how, [known[name] for name in part.parts], known)
+        if how is Combination.DIFFERENCE and place:
+            counted.subtract(inside)
+        else:
+            counted.update(inside)
+    return counted
 
 
 def _check_name(name: Located) -> None:

@@ -178,7 +178,8 @@ class ControlSocket:
     async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer the next question; return whether one more may come."""
         try:
-            line = await asyncio.wait_for(reader.readline(), IDLE_S)
+            async with asyncio.timeout(IDLE_S):
+                line = await reader.readline()
         except ValueError:  # the stream's limit
             too_long = f"a question has at most {MAX_QUESTION_BYTES} bytes"
             writer.write(_line({"error": too_long}))
@@ -186,7 +187,8 @@ class ControlSocket:
         if not line.endswith(b"\n"):
             return False
         writer.write(_line(await self._answered(line)))
-        await asyncio.wait_for(writer.drain(), UNREAD_S)
+        async with asyncio.timeout(UNREAD_S):
+            await writer.drain()
         return True
 
     async def _answered(self, line: bytes) -> Mapping[str, object]:

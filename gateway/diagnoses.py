@@ -5,7 +5,7 @@ words again in what a running gateway has said, so that they can be told in the 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
@@ -54,9 +54,11 @@ DIAGNOSES: Mapping[str, Text] = MappingProxyType(
     {
         "bytes.fallen": Text(
             "no byte has come for {seconds} s, though some came before: check the cable from the "
-            "meter to the adapter",
+            "meter to the adapter; for a meter that pushes less often, make `hold` three times the "
+            "pause between two pushes",
             "seit {seconds} s ist kein Byte gekommen, vorher schon: prüfe das Kabel vom Zähler zum "
-            "Adapter",
+            "Adapter; für einen Zähler, der seltener sendet, setze `hold` auf das Dreifache der "
+            "Pause zwischen zwei Sendungen",
         ),
         "bytes.always": Text(
             "no byte came in {seconds} s: is the customer interface enabled in the operator's "
@@ -145,12 +147,12 @@ DIAGNOSES: Mapping[str, Text] = MappingProxyType(
         "decryption.auth": Text(
             f"wrong authentication key: {_CAME} are refused, and the last one shows why: {{slip}}",
             f"falscher Authentifizierungsschlüssel: {_CAME_DE} werden abgewiesen, und das letzte "
-            "zeigt, warum: „{slip}“",
+            "zeigt, warum: {slip}",
         ),
         "decryption.slip": Text(
             f"wrong key: {_CAME}, none decrypts, and the last one shows why: {{slip}}",
             f"falscher Schlüssel: {_CAME_DE} lassen sich nicht entschlüsseln, und das letzte "
-            "zeigt, warum: „{slip}“",
+            "zeigt, warum: {slip}",
         ),
         "decryption.wrong.several": Text(
             f"wrong key: {_CAME}, none decrypts. {_SEVERAL}",
@@ -330,10 +332,99 @@ CAUSES: Mapping[str, Text] = MappingProxyType(
     }
 )
 
+# Which slip with the keys it was, as `key_slips` says it.
+SLIPS: Sequence[Text] = (
+    Text(
+        "it decrypts with the authentication key: make it the key, and leave out auth_key",
+        "es lässt sich mit dem Authentifizierungsschlüssel entschlüsseln: mach ihn zum key, und "
+        "lass auth_key weg",
+    ),
+    Text(
+        "it decrypts with the authentication key: key and auth_key are swapped",
+        "es lässt sich mit dem Authentifizierungsschlüssel entschlüsseln: key und auth_key sind "
+        "vertauscht",
+    ),
+    Text("it decrypts with {near}", "es lässt sich entschlüsseln, wenn {near}"),
+    Text(
+        "the key fits, the authentication key does not: key and auth_key are the same",
+        "der Schlüssel passt, der Authentifizierungsschlüssel nicht: key und auth_key sind gleich",
+    ),
+    Text(
+        "the key fits, the authentication key does not: the tag is right with {near}",
+        "der Schlüssel passt, der Authentifizierungsschlüssel nicht: die Signatur (Tag) stimmt, "
+        "wenn {near}",
+    ),
+    Text(
+        "the key fits, the authentication key does not",
+        "der Schlüssel passt, der Authentifizierungsschlüssel nicht",
+    ),
+)
+NEAR_KEYS: Sequence[Text] = (
+    Text(
+        "the bytes of {name} in reverse order",
+        "die Bytes im {name} in umgekehrter Reihenfolge stehen",
+    ),
+    Text("the letters of {name} in upper case", "die Buchstaben im {name} groß geschrieben sind"),
+    Text("the letters of {name} in lower case", "die Buchstaben im {name} klein geschrieben sind"),
+    Text(
+        "upper and lower case of {name} exchanged",
+        "Groß- und Kleinschreibung im {name} vertauscht sind",
+    ),
+    Text(
+        "another character {place} of {count} (hex digits {first} and {second}) in {name}",
+        "im {name} Zeichen {place} von {count} (Hexziffern {first} und {second}) ein anderes ist",
+    ),
+    Text(
+        "another hex digit {place} of {count} in {name}",
+        "im {name} Hexziffer {place} von {count} eine andere ist",
+    ),
+    Text(
+        "characters {first} and {second} of {name} exchanged",
+        "im {name} die Zeichen {first} und {second} vertauscht sind",
+    ),
+    Text(
+        "hex digits {first} and {second} of {name} exchanged",
+        "im {name} die Hexziffern {first} und {second} vertauscht sind",
+    ),
+)
+KEY_NAMES: Sequence[Text] = (
+    Text("the key", "Schlüssel"),
+    Text("the authentication key", "Authentifizierungsschlüssel"),
+)
+
+# What a source is, as the sources say it.
+SOURCES: Sequence[Text] = (
+    Text(
+        "serial port {device}, {baud} baud {setting}",
+        "serielle Schnittstelle {device}, {baud} Baud {setting}",
+    ),
+    Text("TCP server {where}", "TCP-Server {where}"),
+    Text(
+        "TCP port {where} for an adapter that dials in",
+        "TCP-Port {where} für einen Adapter, der sich einwählt",
+    ),
+    Text("UDP port {where}", "UDP-Port {where}"),
+    Text(
+        "topic {topic} of the MQTT broker {where} over TLS",
+        "Topic {topic} des MQTT-Brokers {where} über TLS",
+    ),
+    Text("topic {topic} of the MQTT broker {where}", "Topic {topic} des MQTT-Brokers {where}"),
+    Text("recording {file}, at once", "Aufnahme {file}, auf einmal"),
+    Text("recording {file}, as fast as it was", "Aufnahme {file}, so schnell, wie es war"),
+    Text("recording {file}, {speed} times as fast", "Aufnahme {file}, {speed}-mal so schnell"),
+    Text("recording {file}, {baud} baud", "Aufnahme {file}, {baud} Baud"),
+    Text(
+        "simulated {model}, a telegram every {seconds} s",
+        "simulierter {model}, alle {seconds} s ein Telegramm",
+    ),
+)
+
 WORDS: Mapping[str, Text] = MappingProxyType({**DIAGNOSES, **CAUSES})
 # What none of these words says is quoted as it was said.
 QUOTED = Text("{said}", "Meldung: „{said}“")
 
+# Which words stand in which place.
+_NESTED: Mapping[str, Sequence[Text]] = MappingProxyType({"near": NEAR_KEYS, "name": KEY_NAMES})
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
 
 
@@ -345,8 +436,15 @@ class Recognised(NamedTuple):
 
 
 def filled(text: Text, **fields: object) -> Text:
-    """Return words in both languages with what stands in braces filled in."""
-    return Text(text.en.format(**fields), text.de.format(**fields))
+    """Return words in both languages with what stands in braces filled in, a Text in its own."""
+
+    def fields_in(language: str) -> dict[str, object]:
+        return {
+            name: each.of(language) if isinstance(each, Text) else each
+            for name, each in fields.items()
+        }
+
+    return Text(text.en.format(**fields_in("en")), text.de.format(**fields_in("de")))
 
 
 def english(name: str, **fields: object) -> str:
@@ -358,8 +456,29 @@ def recognised(said: str) -> Recognised:
     """Return what was said in English in both languages."""
     for name, pattern in _patterns():
         if match := pattern.fullmatch(said):
-            return Recognised(name, Text(said, WORDS[name].de.format(**match.groupdict())))
+            fields = match.groupdict()
+            if "slip" in fields:
+                slip = fields["slip"]
+                fields["slip"] = _german(SLIPS, slip) or f"„{slip}“"
+            return Recognised(name, Text(said, WORDS[name].de.format(**fields)))
     return Recognised(None, filled(QUOTED, said=said))
+
+
+def described(source: str) -> Text:
+    """Return what a source says that it is in both languages."""
+    return Text(source, _german(SOURCES, source) or source)
+
+
+def _german(known: Sequence[Text], said: str) -> str | None:
+    """Return what was said in English in German; None if it is none of the known words."""
+    for text in known:
+        if match := _pattern(text.en).fullmatch(said):
+            fields = match.groupdict()
+            for field, words in _NESTED.items():
+                if field in fields:
+                    fields[field] = _german(words, fields[field]) or f"„{fields[field]}“"
+            return text.de.format(**fields)
+    return None
 
 
 @lru_cache(maxsize=1)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gateway.diagnoses import DIAGNOSES, QUOTED, filled, recognised
+from gateway.diagnoses import DIAGNOSES, QUOTED, described, filled, recognised
 from gateway.ladder_words import BREAKS, KINDS, REFUSALS, RUNG_OF, Rung
 from gateway.languages import Text
 from gateway.snapshot.freshness import State as Fresh
 from gateway.telegram import Layer
 
 NEEDED_TELEGRAMS = 2  # a counter rises from one to the next
+IN_VAIN = 20  # refusals on end: more than a client has that only tries what else there is
 RECENT_S = 300.0  # a client that asked in vain longer ago has given up, or was set right
 
 
@@ -104,6 +105,7 @@ class MeterEvidence:
 class ClientEvidence:
     """What one client asked of one unit.
 
+    `exceptions` are all by code, `refused` those since the last request that was not refused.
     `is_meter` tells whether the unit shows this meter, `is_here` whether the client is on the
     gateway's own machine.
     """
@@ -112,29 +114,32 @@ class ClientEvidence:
     unit: int
     requests: int
     exceptions: Mapping[int, int]
+    refused: Mapping[int, int]
     idle_s: float
     is_meter: bool
     is_here: bool
 
     @property
     def got_values(self) -> bool:
-        """Tell whether it was answered with registers at least once."""
-        return self.requests > sum(self.exceptions.values())
+        """Tell whether it was answered with registers, and not long since with exceptions alone."""
+        was_served = self.requests > sum(self.exceptions.values())
+        return was_served and sum(self.refused.values()) < IN_VAIN
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerEvidence:
     """What shows of one listener that has a unit for the meter.
 
-    `endpoint` is written host:port. `is_local`: it is open on this machine only. `is_closed`:
-    `allow` lets nobody in but this machine. `refusal` is why it did not answer from here, "" if it
-    did, None if that could not be tried: `untried` says why. `units` are the ids that it serves,
-    `poll` is how to try it from another machine.
+    `endpoint` is written host:port. `trouble` is why a serial line is not open. `is_local`: it is
+    open on this machine only. `is_closed`: `allow` lets nobody in but this machine. `refusal` is
+    why it did not answer from here, "" if it did, None if that could not be tried: `untried` says
+    why. `units` are the ids that it serves, `poll` is how to try it from another machine.
     """
 
     endpoint: str
     is_line: bool = False
     is_absent: bool = False
+    trouble: str | None = None
     is_local: bool = False
     is_closed: bool = False
     refusal: str | None = None
@@ -142,6 +147,10 @@ class ListenerEvidence:
     units: Sequence[str] = ()
     clients: Sequence[ClientEvidence] = ()
     poll: str = ""
+
+    def serves(self, unit: int) -> bool:
+        """Tell whether there is such a unit, of whichever meter."""
+        return str(unit) in self.units or "any" in self.units
 
 
 RUNGS = tuple(Rung)
@@ -158,6 +167,7 @@ INCOMPLETE = ("breaks off", "s before it")
 ENDED = " has ended"  # how a source tells that no more will come
 
 _Break = tuple[Rung, Text]
+_Asked = tuple[ClientEvidence, ListenerEvidence]
 
 
 def climb(
@@ -221,7 +231,7 @@ def _break(e: MeterEvidence, *, is_over: bool, listened_s: float) -> _Break | No
     if e.diagnosis:
         return _diagnosed(e, e.diagnosis)
     if e.has_ended and not e.byte_count:
-        return Rung.BYTES, filled(BREAKS["bytes.empty"], source=e.source)
+        return Rung.BYTES, filled(BREAKS["bytes.empty"], source=described(e.source))
     if is_over and not e.byte_count:
         return Rung.BYTES, filled(DIAGNOSES["bytes.always"], seconds=f"{listened_s:g}")
     if e.state != Fresh.STALE and not is_over:
@@ -234,7 +244,7 @@ def _break(e: MeterEvidence, *, is_over: bool, listened_s: float) -> _Break | No
     if e.state != Fresh.STALE:
         return None
     if e.has_ended:
-        return Rung.FRESH, filled(BREAKS["fresh.ended"], source=e.source)
+        return Rung.FRESH, filled(BREAKS["fresh.ended"], source=described(e.source))
     age, hold = f"{e.age_s or 0.0:.0f}", f"{e.hold_s:g}"
     return Rung.FRESH, filled(BREAKS["fresh.stale"], age=age, hold=hold)
 
@@ -283,7 +293,7 @@ def _detail(rung: Rung, e: MeterEvidence) -> Text:
     count, damaged, counter = e.byte_count, e.damaged_count, e.invocation_counter
     match rung:
         case Rung.DEVICE:
-            return Text(e.source, e.source)
+            return described(e.source)
         case Rung.BYTES:
             return Text(f"{count} bytes", f"{count} Bytes")
         case Rung.PARITY if damaged:
@@ -323,12 +333,13 @@ def _listener_rungs(
     meter: MeterEvidence, listeners: Sequence[ListenerEvidence]
 ) -> Iterator[Finding]:
     yield _reachable(meter, listeners)
-    asked = [each for listener in listeners for each in listener.clients if each.requests]
+    asked = _asked(listeners)
     if asked:
-        of_meter = [each for each in asked if each.is_meter] or asked
+        clients = [each for each, _ in asked]
+        of_meter = [each for each in clients if each.is_meter] or clients
         shown = ", ".join(f"{each.address} (unit {each.unit})" for each in of_meter[:SHOWN])
         yield Finding(Rung.ASKED, State.GOOD, Text(shown, shown))
-        yield _values(listeners)
+        yield _values(asked)
         return
     networked = [each for each in listeners if not each.is_line]
     if networked:
@@ -340,11 +351,16 @@ def _listener_rungs(
 
 
 def _reachable(meter: MeterEvidence, listeners: Sequence[ListenerEvidence]) -> Finding:
-    """Return whether the network reaches a listener of the meter: the best of them counts."""
+    """Return whether the network reaches a listener of the meter: the best of them counts.
+
+    But for a serial line that is not open: whoever asks there is not seen at any other.
+    """
     if not listeners:
         said = filled(BREAKS["reachable.unserved"], meter=meter.name)
         return Finding(Rung.REACHABLE, State.BROKEN, said)
-    found = [_reached(each) for each in listeners]
+    found = [_reached(each) for each in listeners if each.trouble] or [
+        _reached(each) for each in listeners
+    ]
     order = (State.GOOD, State.UNKNOWN, State.BROKEN)
     return min(found, key=lambda each: order.index(each.state))
 
@@ -354,6 +370,9 @@ def _reached(listener: ListenerEvidence) -> Finding:
     asked = [each for each in listener.clients if each.requests]
     # Who is here shows only that a listener for this machine alone is meant to be one.
     is_used = any(listener.is_local or not each.is_here for each in asked)
+    if listener.trouble:
+        said = filled(BREAKS["reachable.line"], reason=recognised(listener.trouble).text)
+        return Finding(Rung.REACHABLE, State.BROKEN, said)
     if is_used or listener.is_line:
         return Finding(Rung.REACHABLE, State.GOOD, where)
     for is_so, name in (
@@ -370,12 +389,27 @@ def _reached(listener: ListenerEvidence) -> Finding:
     return Finding(Rung.REACHABLE, State.GOOD, where)
 
 
-def _values(listeners: Sequence[ListenerEvidence]) -> Finding:
-    """Return whether all clients that asked of late got values."""
+def _asked(listeners: Sequence[ListenerEvidence]) -> list[_Asked]:
+    """Return who asked for the meter, or for a unit that nobody has, and may mean it."""
     asked = [
         (each, listener) for listener in listeners for each in listener.clients if each.requests
     ]
-    good = [each for each, _ in asked if each.got_values]
+    served = {each.address for each, listener in asked if _is_served(each, listener)}
+    return [
+        (each, listener)
+        for each, listener in asked
+        if each.is_meter or not (listener.serves(each.unit) or each.address in served)
+    ]
+
+
+def _is_served(client: ClientEvidence, listener: ListenerEvidence) -> bool:
+    # What a unit gave before a reload took it away does not count.
+    return listener.serves(client.unit) and client.got_values
+
+
+def _values(asked: Sequence[_Asked]) -> Finding:
+    """Return whether all clients that asked of late got values."""
+    good = [each for each, listener in asked if _is_served(each, listener)]
     # Whoever found another unit is served; what he tried before that does not count.
     served = {each.address for each in good}
     for each, listener in asked:
@@ -391,8 +425,9 @@ def _values(listeners: Sequence[ListenerEvidence]) -> Finding:
 
 def _refusal_of(client: ClientEvidence, listener: ListenerEvidence) -> str:
     """Return the words for what a client was mostly refused with."""
-    if str(client.unit) not in listener.units and "any" not in listener.units:
+    if not listener.serves(client.unit):
         return "values.unit"
-    code = max(client.exceptions, key=lambda each: client.exceptions[each])
+    refused = client.refused or client.exceptions
+    code = max(refused, key=lambda each: refused[each])
     words = {1: "values.function", 2: "values.address", 3: "values.count"}
     return words.get(code, "values.stale")

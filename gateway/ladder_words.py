@@ -102,17 +102,19 @@ SIGNS: Mapping[Rung, Text] = MappingProxyType(
         ),
         Rung.REACHABLE: Text(
             "A client from elsewhere has asked, or the gateway answers a Modbus read at this "
-            "machine's own address in the network. Firewalls cannot be seen from here.",
+            "machine's own address in the network. Firewalls cannot be seen from here. A serial "
+            "line is open.",
             "Ein Client von anderswo hat gefragt, oder das Gateway antwortet an der eigenen "
-            "Netzadresse dieser Maschine auf Modbus. Firewalls sind von hier nicht zu sehen.",
+            "Netzadresse dieser Maschine auf Modbus. Firewalls sind von hier nicht zu sehen. Eine "
+            "serielle Leitung ist offen.",
         ),
         Rung.ASKED: Text(
             "A client has sent a request; what the doctor itself sent does not count.",
             "Ein Client hat eine Anfrage geschickt; die des Doktors selbst zählen nicht.",
         ),
         Rung.VALUES: Text(
-            "Every client that asks got registers, not only exceptions.",
-            "Jeder Client, der fragt, bekam Register, nicht nur Exceptions.",
+            "Every client that asks gets registers, not only exceptions.",
+            "Jeder Client, der fragt, bekommt Register, nicht nur Exceptions.",
         ),
     }
 )
@@ -202,6 +204,10 @@ BREAKS: Mapping[str, Text] = MappingProxyType(
             "such as units: {{1: {{meter: {meter}, map: sunspec_213}}}}",
             "kein Modbus-Anschluss zeigt diesen Zähler: schreib einen unter `listeners` in die "
             "Konfiguration, etwa units: {{1: {{meter: {meter}, map: sunspec_213}}}}",
+        ),
+        "reachable.line": Text(
+            "the listener's serial line is not open: {reason}",
+            "die serielle Leitung des Modbus-Anschlusses ist nicht offen: {reason}",
         ),
         "reachable.absent": Text(
             "{endpoint} is no address of this machine now: hostname -I lists those that it has",

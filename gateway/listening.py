@@ -67,9 +67,12 @@ class Bound:
             self._later = asyncio.create_task(self._open_later(self._endpoint))
 
     @property
-    def is_absent(self) -> bool:
-        """Tell whether its address is not there, so that nobody can listen."""
-        return self._endpoint is not None and self._endpoint.address is None
+    def awaited(self) -> str | None:
+        """Return what is not there, so that nobody can be served: an address, or a serial line."""
+        if self._line is not None:
+            return self.config.host if self._line.trouble else None
+        is_absent = self._endpoint is not None and self._endpoint.address is None
+        return f"the address {self.config.host}" if is_absent else None
 
     @property
     def connections(self) -> int:
@@ -127,7 +130,7 @@ class Bound:
     def status(self, now: float) -> dict[str, object]:
         """Return what it serves, and who asks, as plain values.
 
-        On a serial line clients cannot be told apart.
+        On a serial line clients cannot be told apart; its `trouble` is why it is not open.
         """
         config, endpoint = self.config, self._endpoint
         asking = endpoint.clients.seen(now) if endpoint is not None else []
@@ -136,6 +139,7 @@ class Bound:
             "transport": str(config.transport),
             "host": config.host,
             "port": self.port,
+            "trouble": self._line.trouble if self._line is not None else None,
             "units": {
                 unit_id: {"meter": unit.meter, "map": unit.map_name}
                 for unit_id, unit in units_of(config).items()

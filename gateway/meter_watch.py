@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FAULT_PAUSE_S = 10.0  # between two log lines about the same layer of the same meter
+FAULT_PAUSE_S = 10.0  # between two log lines about the same layer or trouble of the same meter
 DEFECT_PAUSE_S = 5.0  # before a meter at which the program failed is read again
 
 Hear = Callable[[Meter, Telegram], None]
@@ -62,6 +62,7 @@ class MeterWatch:
         self._tell = hear
         self._health = Health(began, max(SILENT_S, config.hold_s))
         self._diagnosis: Diagnosis | None = None
+        self._diagnosed: dict[str, float] = {}  # when it was last said, since the last telegram
         self._came = asyncio.Event()
         self._hold_changed = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
@@ -166,7 +167,8 @@ class MeterWatch:
             if left_s >= 0:
                 self._hold_changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hold_changed.wait(), left_s + 0.01)
+                    async with asyncio.timeout(left_s + 0.01):
+                        await self._hold_changed.wait()
                 continue
             log.warning(
                 "%s: no good telegram for %g s; its values are not served until one comes%s",
@@ -220,10 +222,19 @@ class MeterWatch:
         return self.meter.missing
 
     def _diagnose(self, now: float) -> None:
-        """Say what is wrong between the line and the values, once as long as it stays the same."""
+        """Say what is wrong between the line and the values, once as long as it stays the same.
+
+        Noise of several kinds looks now like this, now like that.
+        """
         diagnosis = self._health.diagnosis(now)
         if diagnosis and diagnosis != self._diagnosis:
-            log.warning("%s: %s", self.meter.name, diagnosis.text)
+            said = self._diagnosed
+            if now - said.get(diagnosis.text, -FAULT_PAUSE_S) >= FAULT_PAUSE_S:
+                log.warning("%s: %s", self.meter.name, diagnosis.text)
+                self._diagnosed = {
+                    text: at for text, at in said.items() if now - at < FAULT_PAUSE_S
+                }
+                self._diagnosed[diagnosis.text] = now
         self._diagnosis = diagnosis
 
     def _hear(self, item: Heard) -> None:
@@ -231,6 +242,7 @@ class MeterWatch:
             self._health.heard(item, time.monotonic())
         if isinstance(item, Telegram):
             self._title = item.meter
+            self._diagnosed.clear()
             self._came.set()
             self._tell(self.meter, item)
         elif isinstance(item, Held):

@@ -123,9 +123,7 @@ class Service:
         now = time.monotonic()
         meters = _meters(self._watches, self._combined)
         parts = [f"{name} {meter.freshness.state(now)}" for name, meter in meters.items()]
-        parts += [
-            f"waiting for the address {each.config.host}" for each in self._bound if each.is_absent
-        ]
+        parts += [f"waiting for {what}" for each in self._bound if (what := each.awaited)]
         clients = sum(each.connections for each in self._bound)
         return ", ".join([*parts, f"{clients} client{'' if clients == 1 else 's'}"])
 
@@ -161,6 +159,7 @@ class Service:
         if state.path != config.state:
             state = StateFile(config.state)
             _claim(state)
+            changes.append(f"state {config.state}")
         try:
             await open_all([each for each in coming if each.config.line is None], leaving)
         except ConfigError:
@@ -168,6 +167,9 @@ class Service:
                 state.release()
             raise
 
+        now = time.monotonic()
+        for virtual in combined:
+            virtual.take(now)  # its clients, who stay, read on at once
         for place in places:
             place.change()
         for name, watch in watches.items():

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -35,6 +36,7 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
+        self._writing = threading.Lock()
 
     def claim(self) -> bool:
         """Keep the file for this process until `release`; False: another gateway has it.
@@ -101,6 +103,11 @@ class StateFile:
 
         FileExistsError if another file stands there.
         """
+        # On a slow disk the last write before the end comes while the one before goes on.
+        with self._writing:
+            self._write(_render(meters))
+
+    def _write(self, text: str) -> None:
         with suppress(FileNotFoundError), self.path.open("rb") as present:
             if not _is_state(present.read(HEAD_BYTES)):
                 raise FileExistsError(errno.EEXIST, f"it {FOREIGN}", str(self.path))
@@ -109,7 +116,7 @@ class StateFile:
         # What a house uses is nobody else's business.
         own = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(own, "w", encoding="utf-8") as file:
-            file.write(_render(meters))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self.path)

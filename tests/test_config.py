@@ -335,6 +335,11 @@ def test_the_phases_of_a_meter_are_not_changed_again_where_it_is_part_of_another
     assert units[2].adjustment is None
 
 
+def test_of_a_sum_one_that_it_contains_may_be_taken_away(house: House) -> None:
+    config = house.read(in_site("[site, heat pump]", "[site, house]"))
+    assert config.virtual_meters["rest"].describe() == "site - house"
+
+
 VIRTUAL_MISTAKES = {
     "of itself": (
         in_site("[house, annex]", "[house, site]"),
@@ -357,6 +362,14 @@ VIRTUAL_MISTAKES = {
         "6:22: a difference is made of two meters or more",
     ),
     "of one twice": (in_site("[house, annex]", "[house, house]"), "3:23: 'house' comes twice"),
+    "of one and of what contains it": (
+        in_site("{difference: [site, heat pump]", "{sum: [heat pump, site, house]"),
+        "6:15: 'house' counts twice: more than one of these contains it",
+    ),
+    "less one and less what contains it": (
+        in_site("[site, heat pump]", "[heat pump, house, site]"),
+        "6:22: 'house' counts twice: more than one of these contains it",
+    ),
     "no list": (in_site("[house, annex]", "house"), "3:15: expected a list, found one value"),
     "both": (
         in_site("{sum: [house, annex]}", "{sum: [house, annex], difference: [house, annex]}"),

@@ -11,12 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.diagnoses import CAUSES, DIAGNOSES, WORDS, english, recognised
+from gateway.diagnoses import (
+    CAUSES,
+    DIAGNOSES,
+    KEY_NAMES,
+    SOURCES,
+    WORDS,
+    described,
+    english,
+    recognised,
+)
 from gateway.health import Health, Trouble
 from gateway.ladder_words import BREAKS, KINDS, NAMES, REFUSALS, RUNG_OF, Rung
+from gateway.sources import SourceAddress, open_source
 from gateway.sources.recording import RecordingSource
 from gateway.sources.serial_port import cause_of
-from gateway.telegram import Layer
+from gateway.telegram import Key, Layer, key_slips
+from gateway.telegram.key_slips import DECRYPTS_WITH, KEY_FITS
 
 ALL = {**WORDS, **BREAKS, **{str(rung): text for rung, text in NAMES.items()}}
 GATEWAY = Path(__file__).parents[1] / "gateway"
@@ -46,7 +57,59 @@ def test_every_diagnosis_is_recognised_and_told_in_german(name: str) -> None:
     found = recognised(english(name, **fields))
     assert found.name == name
     assert found.text.en == DIAGNOSES[name].en.format(**fields)
-    assert found.text.de == DIAGNOSES[name].de.format(**fields)
+    quoted = fields | {"slip": "„(slip: 7)“"}  # which slip it was is translated, if it is known
+    assert found.text.de == DIAGNOSES[name].de.format(**quoted)
+
+
+@pytest.mark.parametrize(
+    ("address", "german"),
+    [
+        ("serial:/dev/ttyUSB0", "serielle Schnittstelle /dev/ttyUSB0, 2400 Baud 8E1"),
+        ("tcp://127.0.0.1:2400", "TCP-Server 127.0.0.1:2400"),
+        (
+            "tcp-listen://[::1]:2400",
+            "TCP-Port [::1]:2400 für einen Adapter, der sich einwählt",
+        ),
+        ("udp://127.0.0.1:2400", "UDP-Port 127.0.0.1:2400"),
+        ("mqtt://127.0.0.1/a/b", "Topic a/b des MQTT-Brokers 127.0.0.1:1883"),
+        ("mqtts://127.0.0.1/a/b", "Topic a/b des MQTT-Brokers 127.0.0.1:8883 über TLS"),
+        ("recording:a, b.rec", "Aufnahme a, b.rec, auf einmal"),
+        ("recording:a?speed=1", "Aufnahme a, so schnell, wie es war"),
+        ("recording:a?speed=2", "Aufnahme a, 2-mal so schnell"),
+        ("recording:a?baud=2400", "Aufnahme a, 2400 Baud"),
+        ("simulator:kaifa-ma309m", "simulierter kaifa-ma309m, alle 5 s ein Telegramm"),
+    ],
+)
+def test_every_source_is_described_in_german(address: str, german: str) -> None:
+    source = open_source(SourceAddress.parse(address), Key(bytes(16)), None)
+    assert described(source.describe()) == (source.describe(), german)
+
+
+@pytest.mark.parametrize("name", [text.en for text in KEY_NAMES])
+@pytest.mark.parametrize("octets", [b"Abcdefgh12345678", bytes(range(16))])
+def test_every_slip_with_a_key_is_told_in_german(octets: bytes, name: str) -> None:
+    refused = f"{KEY_FITS}the authentication key does not"
+    swapped = f"{DECRYPTS_WITH}the authentication key: key and auth_key are swapped"
+    only = f"{DECRYPTS_WITH}the authentication key: make it the key, and leave out auth_key"
+    slips = [refused, f"{refused}: key and auth_key are the same", swapped, only]
+    for near, _ in key_slips._variants(octets, name):
+        slips += [f"{DECRYPTS_WITH}{near}", f"{refused}: the tag is right with {near}"]
+    for slip in set(slips):
+        words = "decryption.auth" if slip.startswith(KEY_FITS) else "decryption.slip"
+        found = recognised(english(words, count=3, slip=slip))
+        assert found.name == words
+        assert slip in found.text.en
+        german = found.text.de
+        assert "„" not in german
+        assert not re.search(r"\b(the|key fits|with|hex|characters?)\b", german), german
+        assert re.findall(r"\d+", german) == re.findall(r"\d+", found.text.en)
+    other = recognised(english("decryption.slip", count=3, slip="the moon is full"))
+    assert other.text.de.endswith("„the moon is full“")
+
+
+def test_a_source_of_another_version_is_described_as_it_says() -> None:
+    assert described("a carrier pigeon") == ("a carrier pigeon", "a carrier pigeon")
+    assert len({text.en for text in SOURCES}) == len(SOURCES)
 
 
 def test_health_says_nothing_but_these_words() -> None:

@@ -227,6 +227,8 @@ def test_line_that_falls_silent_asks_for_the_cable() -> None:
     assert found
     assert found.kind is Trouble.SILENT
     assert "came before" in found.text
+    assert "check the cable" in found.text
+    assert "pushes less often, make `hold` three times the pause" in found.text
     rig.push(pushes("kaifa-ma309m", 4)[3])
     assert not rig.said
 

@@ -40,7 +40,7 @@ GOOD = MeterEvidence(
 )
 NEW = replace(GOOD, byte_count=0, state=Fresh.WAITING, age_s=None, telegrams=0)
 STALE = replace(GOOD, state=Fresh.STALE, age_s=40.0)
-CLIENT = ClientEvidence("192.168.1.9", 1, 20, {}, 1.0, is_meter=True, is_here=False)
+CLIENT = ClientEvidence("192.168.1.9", 1, 20, {}, {}, 1.0, is_meter=True, is_here=False)
 LISTENER = ListenerEvidence("0.0.0.0:502", refusal="", units=["1", "2"], clients=[CLIENT])
 
 
@@ -263,6 +263,13 @@ def test_each_obstacle_between_network_and_listener_is_named(
     assert first_broken(findings(GOOD, listener, LISTENER)) is None, "one that is reached is enough"
 
 
+def test_a_serial_line_that_is_not_open_is_named_whoever_asks_elsewhere() -> None:
+    line = ListenerEvidence("/dev/x", is_line=True, trouble="/dev/x is no serial port")
+    for listeners in ([line], [LISTENER, line]):
+        said = breaks(findings(GOOD, *listeners), Rung.REACHABLE)
+        assert said == "the listener's serial line is not open: /dev/x is no serial port"
+
+
 def test_a_client_of_this_machine_uses_a_listener_that_is_open_to_it_alone() -> None:
     here = replace(CLIENT, address="127.0.0.1", is_here=True)
     local = replace(LISTENER, is_local=True, refusal=None, clients=[here])
@@ -323,6 +330,31 @@ def test_a_client_that_found_its_unit_after_a_search_is_served() -> None:
     assert first_broken(findings(GOOD, replace(LISTENER, clients=[searched, CLIENT]))) is None
 
 
+@pytest.mark.parametrize(("unit", "words"), [(1, "no map serves"), (9, "asks for unit 9")])
+def test_a_client_that_was_served_and_now_only_gets_exceptions_is_not_served(
+    unit: int, words: str
+) -> None:
+    asks = replace(CLIENT, unit=unit, requests=500, exceptions={11: 60, 2: 20}, refused={2: 20})
+    assert words in breaks(findings(GOOD, replace(LISTENER, clients=[asks])), Rung.VALUES)
+    tries = replace(asks, unit=1, exceptions={11: 60, 2: 200}, refused={2: 3})
+    assert first_broken(findings(GOOD, replace(LISTENER, clients=[tries]))) is None
+
+
+def test_who_asks_for_another_meter_tells_nothing_of_this_one() -> None:
+    served = replace(CLIENT, unit=2, is_meter=False)
+    found = findings(GOOD, replace(LISTENER, clients=[served]))
+    assert breaks(found, Rung.ASKED).startswith("nobody has asked yet")
+    assert states(found)[Rung.REACHABLE] is State.GOOD, "it came through the network all the same"
+    refused = replace(CLIENT, exceptions={11: 20}, refused={11: 20})
+    found = findings(GOOD, replace(LISTENER, clients=[served, refused]))
+    assert "no fresh values" in breaks(found, Rung.VALUES)
+    other = replace(refused, unit=2, is_meter=False)
+    assert first_broken(findings(GOOD, replace(LISTENER, clients=[CLIENT, other]))) is None
+    searched = replace(refused, unit=9, is_meter=False)
+    found = findings(GOOD, replace(LISTENER, clients=[served, searched]))
+    assert breaks(found, Rung.ASKED).startswith("nobody has asked yet")
+
+
 # --- whatever is told -------------------------------------------------------------------------
 
 ages = st.none() | st.floats(0, 1e6)
@@ -352,6 +384,7 @@ clients = st.builds(
     unit=st.integers(0, 255),
     requests=st.integers(0, 9),
     exceptions=st.dictionaries(st.sampled_from([1, 2, 3, 4, 11]), st.integers(1, 9)),
+    refused=st.dictionaries(st.sampled_from([1, 2, 3, 4, 11]), st.integers(1, 19)),
     idle_s=st.floats(0, 1e6),
     is_meter=st.booleans(),
     is_here=st.booleans(),
@@ -361,6 +394,7 @@ listeners = st.builds(
     endpoint=st.just("0.0.0.0:502"),
     is_line=st.booleans(),
     is_absent=st.booleans(),
+    trouble=st.none() | st.text(min_size=1),
     is_local=st.booleans(),
     is_closed=st.booleans(),
     refusal=st.none() | st.text(),

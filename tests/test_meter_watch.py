@@ -171,3 +171,36 @@ def test_a_longer_hold_time_holds_at_once(
     watch.change(dataclasses.replace(short, hold_s=3600.0), "")
     assert not is_stale()
     assert watch.status(time.monotonic())["hold_s"] == 3600.0
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_meter_stops_also_at_the_moment_when_its_hold_time_changes(
+    config: MeterConfig, turns: int
+) -> None:
+    source = Pushing(())
+    watch = MeterWatch(dataclasses.replace(config, source=source), (), None, Fails(), "")
+
+    async def scenario() -> None:
+        watch.start()
+        for _ in range(10):  # until it waits
+            await asyncio.sleep(0)
+        watch.change(dataclasses.replace(watch.config, hold_s=3600.0), "")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S):
+            await watch.stop()
+
+    asyncio.run(scenario())
+
+
+def test_noise_that_looks_now_like_this_now_like_that_does_not_fill_the_log(
+    config: MeterConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter_watch, "FAULT_PAUSE_S", 3600.0)  # machines are slow
+    noise = [*[bytes(1400)] * 5, *[b"\x68\xfa\xfa\x68" * 350] * 5] * 10
+    source = Pushing(noise)
+    watch = MeterWatch(dataclasses.replace(config, source=source), (), None, Fails(), "")
+    run(watch, lambda: watch.status(time.monotonic())["bytes"] == sum(map(len, noise)))
+    said = [text for text in caplog.messages if " fault at byte " not in text]
+    assert len(said) > 1
+    assert len(said) == len(set(said))

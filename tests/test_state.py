@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -160,6 +161,18 @@ for life in range(lives):
         counter = min(counters)
 print(lives, "lives,", counter, "states")
 """
+
+
+def test_two_writes_at_once_leave_one_whole_state_and_no_error(file: StateFile) -> None:
+    def write(count: int) -> None:
+        for counter in range(100):
+            file.write(street(count, counter))
+
+    with ThreadPoolExecutor() as writers:
+        assert list(writers.map(write, (3, 300))) == [None, None]
+    meters, problem = file.read()
+    assert problem is None
+    assert is_whole(meters)
 
 
 def test_a_thousand_kills_at_random_instants_leave_a_whole_and_recent_state(

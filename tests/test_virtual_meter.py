@@ -127,6 +127,19 @@ def test_units_answer_as_for_a_silent_meter_when_one_of_its_meters_is_silent() -
     assert last.read(Table.HOLDING, 0, 2, 115.5) == shown
 
 
+def test_one_that_was_just_made_of_meters_that_have_spoken_has_no_values_yet() -> None:
+    site = Site()
+    for which in (0, 1):
+        site.hear(which, pushes(which + 1, 1)[0], 100.0)
+    anew = VirtualMeter("site", Combination.SUM, [Part(each) for each in site.parts], HOLD_S, print)
+    unit = Unit(MAP, anew)
+    assert unit.read(Table.HOLDING, 0, 2, 101.0) is ExceptionCode.TARGET_FAILED_TO_RESPOND
+    assert anew.take(101.0)
+    assert unit.read(Table.HOLDING, 0, 2, 101.0) == Unit(MAP, site.meter).read(
+        Table.HOLDING, 0, 2, 101.0
+    )
+
+
 @settings(deadline=None, max_examples=25)
 @given(order=st.lists(st.tuples(st.booleans(), st.floats(0.5, 25)), max_size=30))
 def test_in_whatever_order_telegrams_come_energies_never_fall_and_no_part_stands_alone(

@@ -5,8 +5,10 @@ import asyncio
 import logging
 import shlex
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,14 +41,15 @@ LOOK_S = 0.25  # at a source of our own
 ASK_S = 1.0  # at a running gateway
 
 
-class _Seen(NamedTuple):
-    """What is seen at one look; without listeners no gateway is running."""
+class _Looks(NamedTuple):
+    """How to look: at the meter, again and again, and at the end once at the listeners.
 
-    meter: MeterEvidence
-    listeners: Sequence[ListenerEvidence] | None
+    Without a gateway that runs there are no listeners.
+    """
 
-
-_Look = Callable[[], Awaitable[_Seen]]
+    meter: Callable[[], Awaitable[MeterEvidence]]
+    every_s: float
+    listeners: Callable[[], Awaitable[Sequence[ListenerEvidence] | None]]
 
 
 def add_to(commands: Commands) -> None:
@@ -108,19 +111,18 @@ async def _asked(
     config: Config, meter: MeterConfig, time_s: float, shown: AsText | AsJson
 ) -> list[Finding]:
     """Climb with what a running gateway tells."""
-    listeners: list[ListenerEvidence] | None = None
 
-    async def look() -> _Seen:
-        nonlocal listeners
+    async def look() -> MeterEvidence:
         status = await _status(config, meter.name)
-        try:
-            if listeners is None:
-                listeners = await listeners_of(_with(meter.name, config), status, config.listeners)
-            return _Seen(MeterEvidence.of(meter.name, status["meters"][meter.name]), listeners)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise _misunderstood(status) from None
+        with _understanding(status):
+            return MeterEvidence.of(meter.name, status["meters"][meter.name])
 
-    return await _climbed(look, lambda: asyncio.sleep(ASK_S), config, time_s, shown)
+    async def look_at_listeners() -> Sequence[ListenerEvidence]:
+        status = await _status(config, meter.name)
+        with _understanding(status):
+            return await listeners_of(_with(meter.name, config), status, config.listeners)
+
+    return await _climbed(_Looks(look, ASK_S, look_at_listeners), config, time_s, shown)
 
 
 def _with(meter: str, config: Config) -> set[str]:
@@ -138,40 +140,36 @@ async def _listened(
     watch = MeterWatch(replace(meter, record=None), config.layouts, None, _hear_nothing, "")
     watch.start()
 
-    async def look() -> _Seen:
-        return _Seen(MeterEvidence.of(meter.name, watch.status(time.monotonic())), None)
+    async def look() -> MeterEvidence:
+        return MeterEvidence.of(meter.name, watch.status(time.monotonic()))
+
+    async def see_no_listeners() -> None:
+        return None
 
     try:
-        return await _climbed(look, lambda: asyncio.sleep(LOOK_S), config, time_s, shown)
+        return await _climbed(_Looks(look, LOOK_S, see_no_listeners), config, time_s, shown)
     finally:
         await watch.stop()
 
 
 async def _climbed(
-    look: _Look,
-    wait: Callable[[], Awaitable[object]],
-    config: Config,
-    time_s: float,
-    shown: AsText | AsJson,
+    look: _Looks, config: Config, time_s: float, shown: AsText | AsJson
 ) -> list[Finding]:
-    """Look again and again until all is decided or the time is over."""
+    """Look again and again until all is decided of the meter, or the time is over."""
+    command = f"{command_name()} run {shlex.quote(config.file)}"
     began = time.monotonic()
     while True:
-        seen = await look()
-        passed_s = time.monotonic() - began
-        is_over = seen.meter.has_ended or passed_s >= time_s
-        findings = climb(
-            seen.meter,
-            seen.listeners,
-            f"{command_name()} run {shlex.quote(config.file)}",
-            is_over=is_over,
-            listened_s=time_s,
-        )
+        meter = await look.meter()
+        is_over = meter.has_ended or time.monotonic() - began >= time_s
+        climbed = partial(climb, meter, command=command, is_over=is_over, listened_s=time_s)
+        findings = climbed(None)
         if is_over or is_decided(findings):
+            # Who asked while the meter was listened to has asked.
+            findings = climbed(await look.listeners())
             shown.end(findings)
             return findings
-        shown.progress(findings, seen.meter.byte_count)
-        await wait()
+        shown.progress(findings, meter.byte_count)
+        await asyncio.sleep(look.every_s)
 
 
 async def _status(config: Config, meter: str) -> dict[str, Any]:
@@ -182,8 +180,8 @@ async def _status(config: Config, meter: str) -> dict[str, Any]:
         raise _misunderstood(status)
     if meter not in meters:
         raise ConfigError(
-            f"the running gateway does not know meter {meter!r}: it was started before the config "
-            "was changed; start it anew"
+            f"the running gateway does not know meter {meter!r}: the config was changed since it "
+            f"was read; {command_name()} reload {shlex.quote(config.file)} applies it"
         )
     return status
 
@@ -210,6 +208,15 @@ def _refuse_hidden(config: Config) -> None:
             "opened, that could disturb it. Ask as that user, or with sudo, or stop that program: "
             f"{ss} 'sport = :{each.port}' says which it is"
         )
+
+
+@contextmanager
+def _understanding(status: dict[str, Any]) -> Iterator[None]:
+    """Say so if what a gateway answers has not the shape that this version knows."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _misunderstood(status) from None
 
 
 def _misunderstood(status: dict[str, Any]) -> ConfigError:

@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from gateway.diagnoses import described, filled
 from gateway.ladder import Finding, State, first_broken, is_decided
 from gateway.ladder_words import NAMES
 from gateway.languages import Text
@@ -45,7 +46,7 @@ class AsText:
 
     def begin(self, meter: str, source: str, pid: int | None) -> None:
         """Say who is asked: the gateway with that pid, None: the meter's source itself."""
-        print(METER.of(self._language).format(name=meter, source=source))
+        print(filled(METER, name=meter, source=described(source)).of(self._language))
         if pid is None:
             print(LISTENING.of(self._language).format(seconds=f"{self._time_s:g}"), flush=True)
         else:

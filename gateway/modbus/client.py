@@ -144,8 +144,8 @@ class Client:
         self._listen_in(client)
         try:
             # Not `connect`: that one hides the reason.
-            connecting = client.ctx.call_create()
-            client.ctx.transport, _ = await asyncio.wait_for(connecting, self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                client.ctx.transport, _ = await client.ctx.call_create()
         except (OSError, ValueError, OverflowError, termios.error) as problem:
             raise UnreachableError(self._why(problem)) from None
         self._client = client

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from gateway.modbus.responder import EXCEPTION_BIT, READ_REQUEST, READS, Responder
+from gateway.modbus.responder import (
+    EXCEPTION_BIT,
+    PDU_AT,
+    READ_HEAD,
+    READ_REQUEST,
+    READS,
+    UNIT_AT,
+    Responder,
+)
 from gateway.registers import ExceptionCode
 
 MAX_CLIENTS = 100  # and all that are connected
@@ -35,7 +43,8 @@ class Asking:
     """What one client asks one unit.
 
     `connections` are open now, the oldest for `connected_s`; None: none is, or it comes over UDP.
-    `exceptions` counts the refusals by code. `ranges` are those that are told apart, the most
+    `exceptions` counts the refusals by code, `refused` those since the last request that was not
+    refused. `ranges` are those that are told apart, the most
     frequent in front. `idle_s` ago came the last request.
     """
 
@@ -45,6 +54,7 @@ class Asking:
     connected_s: float | None
     requests: int
     exceptions: Mapping[int, int]
+    refused: Mapping[int, int]
     ranges: Sequence[Range]
     idle_s: float
 
@@ -106,11 +116,12 @@ class _Count:
 class _AtUnit:
     """What one client asked one unit apart from the ranges that are told apart."""
 
-    __slots__ = ("exceptions", "other")
+    __slots__ = ("exceptions", "other", "refused")
 
     def __init__(self) -> None:
         self.other = _Count()
         self.exceptions: Counter[int] = Counter()
+        self.refused: Counter[int] = Counter()  # since the last that was not
 
 
 class Client:
@@ -118,7 +129,7 @@ class Client:
 
     def __init__(self, address: str, served: Serves, tell: Tell, heard: Callable[[], None]) -> None:
         self.address = address
-        self.asked: dict[bytes, _Count] = {}  # unit id and PDU of whole reads
+        self.asked: dict[bytes, _Count] = {}  # by frames of reads without transaction
         self._served = served
         self._tell = tell
         self._heard = heard
@@ -154,17 +165,20 @@ class Client:
         if reply and reply[0] & EXCEPTION_BIT:
             code = reply[1]
             at_unit.exceptions[code] += 1
+            at_unit.refused[code] += 1
             if code == ExceptionCode.ILLEGAL_DATA_ADDRESS:
                 self._asks_in_vain(unit, pdu, now)
             elif code == ExceptionCode.TARGET_FAILED_TO_RESPOND and not self._served.serves(unit):
                 self._say(unit, None, f"asks for unit {unit}, which is not served here")
+        elif reply and at_unit.refused:
+            at_unit.refused.clear()
 
     def seen(self, now: float) -> list[Asking]:
         """Return what it asks each unit."""
         connected_s = now - self._since[0] if self._since else None
         found = []
         for unit, at_unit in sorted(self._units.items()):
-            counts = {asked: n for asked, n in self.asked.items() if asked[0] == unit}
+            counts = {asked: n for asked, n in self.asked.items() if asked[UNIT_AT] == unit}
             ranges = [_range(asked, count.times) for asked, count in counts.items()]
             ranges.sort(key=lambda each: -each.times)
             both = [*counts.values(), at_unit.other]
@@ -176,6 +190,7 @@ class Client:
                     connected_s,
                     sum(count.times for count in both),
                     dict(at_unit.exceptions),
+                    dict(at_unit.refused),
                     ranges,
                     now - max(count.last for count in both),
                 )
@@ -192,17 +207,17 @@ class Client:
             return False
         last = {each: at_unit.other.last for each, at_unit in self._units.items()}
         for asked, count in self.asked.items():
-            last[asked[0]] = max(last[asked[0]], count.last)
+            last[asked[UNIT_AT]] = max(last[asked[UNIT_AT]], count.last)
         gone = min(unserved or last, key=last.__getitem__)
         del self._units[gone]
-        for asked in [each for each in self.asked if each[0] == gone]:
+        for asked in [each for each in self.asked if each[UNIT_AT] == gone]:
             del self.asked[asked]
         return True
 
     def _count_of(self, unit: int, pdu: bytes, now: float) -> _Count | None:
         if len(pdu) != READ_REQUEST.size or pdu[0] not in READS:
             return None
-        asked = bytes((unit,)) + pdu
+        asked = READ_HEAD + bytes((unit,)) + pdu
         count = self.asked.get(asked)
         if count is None and (len(self.asked) < MAX_RANGES or self._forget_range(now)):
             count = self.asked[asked] = _Count()
@@ -214,7 +229,7 @@ class Client:
         if now - self.asked[oldest].last <= FORGOTTEN_S:
             return False
         count = self.asked.pop(oldest)
-        other = self._units[oldest[0]].other
+        other = self._units[oldest[UNIT_AT]].other
         other.times += count.times
         other.last = max(other.last, count.last)
         return True
@@ -243,7 +258,7 @@ class Client:
 
 
 def _range(asked: bytes, times: int) -> Range:
-    function, first, count = READ_REQUEST.unpack(asked[1:])
+    function, first, count = READ_REQUEST.unpack_from(asked, PDU_AT)
     return Range(function, first, count, times)
 
 

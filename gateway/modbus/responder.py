@@ -25,12 +25,14 @@ MIN_LENGTH = 2  # unit id and function code
 MAX_LENGTH = 254  # unit id and 253 bytes of PDU, MAP 4.1
 MBAP_START = struct.Struct(">HHH")
 LENGTH_ENDS = MBAP_START.size  # what the length counts starts behind it
-TRANSACTION_BYTES = 2
-PDU_AT = MBAP.size - TRANSACTION_BYTES  # in a frame without its transaction
 
-# Nearly all frames are reads: transaction, this, unit id and PDU.
+# Nearly all frames are reads, and the same again and again but for their transactions. A read
+# without its transaction: this, unit id and PDU.
+TRANSACTION_BYTES = 2
 READ_HEAD = struct.pack(">HH", MODBUS_PROTOCOL, 1 + READ_REQUEST.size)
 READ_FRAME_BYTES = MBAP.size + READ_REQUEST.size
+UNIT_AT = len(READ_HEAD)
+PDU_AT = UNIT_AT + 1
 
 
 class Count(Protocol):
@@ -45,7 +47,7 @@ class Tally(Protocol):
 
     @property
     def asked(self) -> Mapping[bytes, Count]:
-        """The counts of whole reads, by their unit id and PDU."""
+        """The counts of whole reads, by their frames without the transaction."""
 
     def count(self, unit: int, pdu: bytes, reply: bytes | None, now: float) -> None:
         """Count one request and what it got: a PDU, or None for silence."""
@@ -89,14 +91,14 @@ class Responder:
         return _exception(function, reply) if isinstance(reply, ExceptionCode) else reply
 
     def recall(self, asked: bytes, now: float) -> bytes | None:
-        """Return the reply that a read (unit id and PDU) would get again; None: not known."""
-        served = self._units.get(asked[0], self._any_unit)
+        """Return the reply that a read would get again, None: not known; both as in `remember`."""
+        served = self._units.get(asked[UNIT_AT], self._any_unit)
         return served.recall(asked, now) if served else None
 
     def remember(self, asked: bytes, reply: bytes, now: float) -> None:
-        """Keep the reply to a read, if it is worth it; what it is, only its callers know."""
-        if served := self._units.get(asked[0], self._any_unit):
-            function, address, count = READ_REQUEST.unpack_from(asked, 1)
+        """Keep the reply to a read, if it is worth it: frames without their transaction."""
+        if served := self._units.get(asked[UNIT_AT], self._any_unit):
+            function, address, count = READ_REQUEST.unpack_from(asked, PDU_AT)
             served.remember(asked, reply, (READS[function], address, count), now)
 
     def closes(self, unit: int) -> bool:
@@ -157,28 +159,17 @@ class Conversation:
         if self.is_broken:
             return b""
         self.spoke = now
-        stream = self._rest + chunk if self._rest else chunk
+        is_one = not self._rest and len(chunk) == READ_FRAME_BYTES
+        if is_one and (reply := self._again(chunk[TRANSACTION_BYTES:], now)):
+            return chunk[:TRANSACTION_BYTES] + reply
+        stream = self._rest + chunk
         replies: list[bytes] = []
-        recall, tally = self._responder.recall, self._tally
         start = 0
         while start < len(stream):
-            # A client asks for the same again and again: nearly always the reply is there.
-            asked = stream[start + LENGTH_ENDS : start + READ_FRAME_BYTES]
-            if (
-                len(asked) == 1 + READ_REQUEST.size
-                and stream.startswith(READ_HEAD, start + TRANSACTION_BYTES)
-                and (reply := recall(asked, now))
-            ):
+            asked = stream[start + TRANSACTION_BYTES : start + READ_FRAME_BYTES]
+            if len(asked) == PDU_AT + READ_REQUEST.size and (reply := self._again(asked, now)):
                 replies += (stream[start : start + TRANSACTION_BYTES], reply)
                 start += READ_FRAME_BYTES
-                if tally is not None:
-                    if count := tally.asked.get(asked):
-                        count.times += 1
-                        count.last = now
-                    else:
-                        tally.count(
-                            asked[0], asked[1:], reply[MBAP.size - TRANSACTION_BYTES :], now
-                        )
                 continue
             end = self._frame_end(stream, start)
             if end is None:
@@ -193,6 +184,17 @@ class Conversation:
         elif start or self.begun is None:
             self.begun = now
         return b"".join(replies)
+
+    def _again(self, asked: bytes, now: float) -> bytes | None:
+        """Return and count the reply that the same read got before; None: it must be made."""
+        reply = self._responder.recall(asked, now)
+        if reply is not None and self._tally is not None:
+            if count := self._tally.asked.get(asked):
+                count.times += 1
+                count.last = now
+            else:
+                self._tally.count(asked[UNIT_AT], asked[PDU_AT:], reply[PDU_AT:], now)
+        return reply
 
     def _frame_end(self, stream: bytes, start: int) -> int | None:
         """Return where a frame ends; None: it is not all there, or this is no Modbus."""
@@ -218,7 +220,7 @@ class Conversation:
         framed = MBAP.pack(transaction, MODBUS_PROTOCOL, len(reply) + 1, unit) + reply
         # The same function code, and not that of an exception: these are values.
         if reply[0] in READS:
-            asked = frame[LENGTH_ENDS:]
+            asked = frame[TRANSACTION_BYTES:]
             self._responder.remember(asked, framed[TRANSACTION_BYTES:], now)
         return framed
 

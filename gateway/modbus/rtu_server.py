@@ -73,6 +73,7 @@ class SerialListener:
         self._setting = f"{baud} baud 8{parity}{stop_bits}"
         self._line: Line | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self.trouble: str | None = None  # why it is not open now
         self._causes: set[str] = set()  # why it was not open, said since bytes last came
         self._is_open_said = False
 
@@ -148,12 +149,14 @@ class SerialListener:
         return cause_of(self._device, number, str(problem))
 
     def _say(self, cause: str) -> None:
+        self.trouble = cause
         if cause not in self._causes:
             self._causes.add(cause)
             self._is_open_said = False
             log.warning("%s; trying again", cause)
 
     def _say_open(self) -> None:
+        self.trouble = None
         if not self._is_open_said:
             log.warning("serial line %s, %s is open", self._device, self._setting)
         self._is_open_said = True

@@ -106,8 +106,10 @@ class Unit:
         """Tell whether the last good telegram may be served."""
         freshness = self._meter.freshness
         received = freshness.received
-        hold_s = freshness.hold_s if self._hold_s is None else self._hold_s
-        return received is not None and now - received <= hold_s
+        # A virtual meter that was just made has no values yet, though all its meters have spoken.
+        if received is None or self._meter.snapshot is None:
+            return False
+        return now - received <= (freshness.hold_s if self._hold_s is None else self._hold_s)
 
     @property
     def closes(self) -> bool:

@@ -34,6 +34,19 @@ class RegisterType:
         """Its length in registers."""
         return self.packer.size // 2
 
+    @property
+    def code(self) -> str:
+        """Its code in the words of `struct`."""
+        return self.packer.format[-1:]
+
+    @property
+    def unused(self) -> frozenset[int]:
+        """What an integer of its size can be and no measured value shows: what is not available."""
+        bits = 8 * self.packer.size
+        bottom = -(1 << (bits - 1)) if self.code.islower() else 0
+        below = range(bottom, int(self.lowest))
+        return frozenset((*below, *range(int(self.highest) + 1, bottom + (1 << bits))))
+
     def encode(self, number: int | float | None, exponent: int = 0) -> bytes:
         """Return `number` in units of 10^exponent, rounded half to even, saturated, big-endian.
 

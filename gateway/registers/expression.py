@@ -1,40 +1,59 @@
 """Arithmetic over quantities in a register map: compiled once, nothing else reachable."""
 
 import ast
-import operator
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from dataclasses import dataclass, field
+from types import CodeType, MappingProxyType
+from typing import Any
 
 from gateway.located import nearest
 from gateway.snapshot import QUANTITIES
 from gateway.snapshot.quantities import SERVICE
 
 Numbers = Mapping[str, int | float]
-_Term = Callable[[Numbers], int | float]
 
-_OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = MappingProxyType(
-    {
-        ast.Add: operator.add,
-        ast.Sub: operator.sub,
-        ast.Mult: operator.mul,
-        ast.Div: operator.truediv,
-        ast.FloorDiv: operator.floordiv,
-        ast.Mod: operator.mod,
-    }
-)
-_FUNCTIONS: Mapping[str, Callable[..., float]] = MappingProxyType(
-    {"abs": abs, "min": min, "max": max, "sign": lambda number: -1 if number < 0 else 1}
-)
+
+def _sign(number: float) -> int:
+    return -1 if number < 0 else 1
+
+
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod)
 _OF_ONE = ("abs", "sign")
+FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"abs": abs, "min": min, "max": max, "sign": _sign}
+)
+_ALL_THAT_IS_REACHABLE = {**FUNCTIONS, "__builtins__": {}}
 MAX_CHARACTERS = 500
 
 
-def compile_expression(text: str) -> Callable[[Numbers], int | float | None]:
-    """Return a function from numbers by quantity name to the result.
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Checked arithmetic: its `tree` has quantities, numbers, operators and FUNCTIONS alone.
+
+    `needs` are its quantities; without any one of them there is no result.
+    """
+
+    tree: ast.expr
+    needs: frozenset[str]
+    _code: CodeType = field(repr=False)
+
+    def __call__(self, numbers: Numbers) -> int | float | None:
+        """Return the result; None if a quantity is missing, or if there is none (x / 0)."""
+        try:
+            result: int | float = eval(  # noqa: S307 (of checked arithmetic alone)
+                self._code, _ALL_THAT_IS_REACHABLE, numbers
+            )
+            float(result)
+        except (NameError, ArithmeticError):
+            return None
+        return result
+
+
+def compile_expression(text: str) -> Expression:
+    """Return what calculates the result from numbers by quantity name.
 
     Allowed are quantity names, numbers, + - * / // %, abs, min, max, sign (-1 below 0, else 1) and
-    parentheses; ValueError says what is not. The result is None when a quantity is missing, or when
-    there is none (division by zero).
+    parentheses; ValueError says what is not.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"an expression has at most {MAX_CHARACTERS} characters")
@@ -42,50 +61,36 @@ def compile_expression(text: str) -> Callable[[Numbers], int | float | None]:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"{text!r} is no arithmetic over quantities") from None
-    term = _compile(tree.body)
-
-    def evaluate(numbers: Numbers) -> int | float | None:
-        try:
-            result = term(numbers)
-            float(result)
-        except (KeyError, ArithmeticError):
-            return None
-        return result
-
-    return evaluate
+    _check(tree.body)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    needs = frozenset(names & QUANTITIES.keys())
+    return Expression(tree.body, needs, compile(tree, "expression", "eval"))
 
 
-def quantities_in(text: str) -> frozenset[str]:
-    """Return the quantities that an expression needs; without any one of them it is None."""
-    names = {node.id for node in ast.walk(ast.parse(text.strip())) if isinstance(node, ast.Name)}
-    return frozenset(names & QUANTITIES.keys())
-
-
-def _compile(node: ast.expr) -> _Term:
+def _check(node: ast.expr) -> None:
+    """Refuse with a ValueError what is not allowed."""
     match node:
         case ast.Name(id=name):
             if name in SERVICE:
                 raise ValueError(f"{name} is the service's own, nothing can be calculated from it")
             if name not in QUANTITIES:
                 raise ValueError(f"unknown quantity {name!r}{nearest(name, QUANTITIES)}")
-            return operator.itemgetter(name)
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            return lambda _: number
-        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return _compile(operand)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            inner = _compile(operand)
-            return lambda numbers: -inner(numbers)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            combine, first, second = _OPERATORS[type(op)], _compile(left), _compile(right)
-            return lambda numbers: combine(first(numbers), second(numbers))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
+            pass
+        case ast.UnaryOp(op=ast.UAdd() | ast.USub(), operand=operand):
+            _check(operand)
+        case ast.BinOp(left=left, op=op, right=right) if isinstance(op, _OPERATORS):
+            _check(left)
+            _check(right)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
             if (len(args) == 1) != (name in _OF_ONE) or not args:
                 raise ValueError(
                     f"{name} takes {'one value' if name in _OF_ONE else 'two or more'}"
                 )
-            function, terms = _FUNCTIONS[name], [_compile(arg) for arg in args]
-            return lambda numbers: function(*(term(numbers) for term in terms))
-    raise ValueError(
-        "only quantities, numbers, + - * / // %, abs, min, max, sign and parentheses are allowed"
-    )
+            for arg in args:
+                _check(arg)
+        case _:
+            raise ValueError(
+                "only quantities, numbers, + - * / // %, abs, min, max, sign and parentheses "
+                "are allowed"
+            )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 MAX_READ_REGISTERS = 125  # Modbus Application Protocol 1.1b3, 6.3 and 6.4
 
@@ -78,8 +79,7 @@ class Layout:
         return 1 in self.measured[word : word + count]
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """All words of a map for one snapshot; immutable, swapped whole."""
 
     layout: Layout

@@ -8,7 +8,7 @@ from math import isclose, log10
 from gateway.located import Located, nearest
 from gateway.registers import codec
 from gateway.registers.codec import CHARS, STRING, TYPES, RegisterType
-from gateway.registers.expression import Numbers, compile_expression, quantities_in
+from gateway.registers.expression import Numbers, compile_expression
 from gateway.registers.given import HEADROOM, Given
 from gateway.registers.image import Table
 from gateway.snapshot import QUANTITIES
@@ -357,12 +357,12 @@ def _number(
 ) -> tuple[Evaluate, frozenset[str]]:
     """Return how a quantity or an expression gives a number, and the quantities it needs."""
     evaluate: Evaluate
-    if quantity is None:
+    if quantity is None or quantity == SERIAL_NUMBER:
         try:
-            evaluate = compile_expression(source.text())
+            evaluate = expression = compile_expression(source.text())
         except ValueError as problem:
             raise source.error(str(problem)) from None
-        needs = quantities_in(source.text())
+        needs = expression.needs
     else:
         needs = frozenset({quantity})
 

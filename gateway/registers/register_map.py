@@ -1,56 +1,21 @@
 """A compiled register map: renders snapshots to images."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 
 from gateway.registers import mapfile
+from gateway.registers.coarse import coarse_powers
 from gateway.registers.expression import Numbers
 from gateway.registers.given import NOTHING_GIVEN, Given
 from gateway.registers.image import Image, Layout, Span, Table
 from gateway.registers.mapfile import Find, MapFile
-from gateway.registers.register import SERIAL_NUMBER, Register
-from gateway.registers.rendering import Key, Keyed, Live, Rendering
+from gateway.registers.plan import Live
+from gateway.registers.register import Register
+from gateway.registers.rendering import Rendering
 from gateway.snapshot import Snapshot
-from gateway.snapshot.derive import PHASES, apportion
 from gateway.snapshot.quantities import SERVICE
-
-_TOTAL = "active_power_total"
-# The phase powers by the total to which they sum.
-_SPLITS = {
-    f"active_power_{way}total": tuple(f"active_power_{way}{phase}" for phase in PHASES)
-    for way in ("", "import_", "export_")
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Coarse:
-    """Phase powers that a map shows in integers of 10^exponent W (1 W or more).
-
-    They sum to their total as the map shows it: within `lowest` and `highest` steps.
-    """
-
-    phases: Sequence[str]
-    exponent: int
-    lowest: float
-    highest: float
-
-    def split(self, numbers: Numbers) -> dict[tuple[str, int], int]:
-        """Return the phase powers in watts that are whole steps, by name and exponent."""
-        phases = [name for name in self.phases if name in numbers]
-        if not phases:
-            return {}
-        total = numbers[_TOTAL]
-        if self.phases != _SPLITS[_TOTAL]:
-            # Drawn and fed in by phase follow from the same total: one of them is 0.
-            total = sum(numbers[name] for name in phases)
-        step_w = 10**self.exponent
-        steps = round(max(self.lowest, min(self.highest, total / step_w)))
-        parts = apportion(steps, [abs(round(numbers[name])) for name in phases])
-        return {
-            (name, self.exponent): part * step_w for name, part in zip(phases, parts, strict=True)
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +31,6 @@ class RegisterMap:
     _template: bytes
     rendering: Rendering
     _own: Sequence[Live]
-    _coarse: Sequence[_Coarse]
 
     @classmethod
     def parse(
@@ -81,17 +45,17 @@ class RegisterMap:
         `find` returns text and file of the maps that it may be `like`.
         """
         written = mapfile.parse(text, name, given, find)
-        coarse = _coarse(written.registers)
-        words = _Words({(name, each.exponent) for each in coarse for name in each.phases})
+        words = _Words()
         spans, exact = _lay_spans(written, words), _lay_exact(written, words)
         starts = bytes(words.starts) if written.whole_values else None
         return cls(
             written=written,
             layout=Layout(spans, exact, bytes(words.measured), written.max_read, starts),
             _template=bytes(words.template),
-            rendering=Rendering(bytes(words.template), words.live),
+            rendering=Rendering(
+                bytes(words.template), words.live, coarse_powers(written.registers)
+            ),
             _own=words.own,
-            _coarse=coarse,
         )
 
     @property
@@ -103,14 +67,7 @@ class RegisterMap:
         """Return the image of a snapshot; of None the constants, all else not available."""
         if snapshot is None:
             return Image(self.layout, self._template)
-        return Image(self.layout, self.rendering.octets(self.numbers_of(snapshot), snapshot.texts))
-
-    def numbers_of(self, snapshot: Snapshot) -> Keyed:
-        """Return what the map shows numbers of, phase powers in its own steps among it."""
-        numbers: Keyed = snapshot.numbers
-        for coarse in self._coarse:
-            numbers = {**numbers, **coarse.split(snapshot.numbers)}
-        return numbers
+        return Image(self.layout, self.rendering.octets(snapshot.numbers, snapshot.texts))
 
     @property
     def own(self) -> frozenset[str]:
@@ -149,8 +106,7 @@ class RegisterMap:
 class _Words:
     """The words of an image while they are laid out, one register after the other."""
 
-    def __init__(self, coarse: Collection[tuple[str, int]]) -> None:
-        self._coarse = coarse  # quantities and exponents of those that are split anew
+    def __init__(self) -> None:
         self.template = bytearray()
         self.measured = bytearray()
         self.starts = bytearray()  # 1 where a value, or a word without one, begins
@@ -181,23 +137,12 @@ class _Words:
             octets = register.content
             if not isinstance(octets, bytes):
                 kind = self.own if register.quantity in SERVICE else self.live
-                kind.append(Live(2 * at, register, octets, self._key(register)))
+                kind.append(Live(2 * at, register, octets))
                 octets = octets({}, {})
             self.template[2 * at : 2 * at + len(octets)] = octets
             self.measured[at : at + register.words] = bytes([register.is_measured]) * register.words
             self.starts[at + 1 : at + register.words] = bytes(register.words - 1)
         return word
-
-    def _key(self, register: Register) -> Key | None:
-        """Return under what a register's number is found."""
-        is_whole = register.type is not None and not register.type.is_float
-        if (
-            register.quantity
-            and is_whole
-            and (register.quantity, register.exponent) in self._coarse
-        ):
-            return register.quantity, register.exponent
-        return register.quantity if register.quantity != SERIAL_NUMBER else None
 
 
 def _lay_spans(written: MapFile, words: _Words) -> Mapping[Table, Sequence[Span]]:
@@ -249,18 +194,3 @@ def _cut(whole: tuple[int, int], borders: Iterable[int]) -> list[tuple[int, int]
     """Return a range (first, end) cut at the borders inside it."""
     cuts = sorted({*whole, *(at for at in borders if whole[0] < at < whole[1])})
     return list(pairwise(cuts))
-
-
-def _coarse(registers: Iterable[Register]) -> list[_Coarse]:
-    """Return the phase powers that must be split anew, for their steps are coarser than a watt."""
-    limits: dict[tuple[str, int], tuple[float, float]] = {}
-    for register in registers:
-        if register.quantity and register.type and not register.type.is_float:
-            ends = register.sign * register.type.lowest, register.sign * register.type.highest
-            limits[register.quantity, register.exponent] = min(ends), max(ends)
-    return [
-        _Coarse(phases, exponent, lowest, highest)
-        for (quantity, exponent), (lowest, highest) in limits.items()
-        if exponent >= 0 and (phases := _SPLITS.get(quantity))
-        if all((phase, exponent) in limits for phase in phases)
-    ]

@@ -6,18 +6,31 @@ true phases may differ in sign, which nothing here can know.
 """
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import inf, sqrt
+from sys import intern
 
 Numbers = Mapping[str, int | float]
 
 PHASES = ("l1", "l2", "l3")
-LINES = (("l12", "l1", "l2"), ("l23", "l2", "l3"), ("l31", "l3", "l1"))
+
+
+def _each(stem: str) -> dict[str, str]:
+    """Return the quantity of each phase, as the very string by which it is looked up."""
+    return {phase: intern(f"{stem}_{phase}") for phase in PHASES}
+
+
+_VOLTAGE, _CURRENT, _FACTOR = _each("voltage"), _each("current"), _each("power_factor")
+_POWER, _DRAWN, _FED = (_each(f"active_power{way}") for way in ("", "_import", "_export"))
+_APPARENT, _APPARENT_DRAWN, _APPARENT_FED = (
+    _each(f"apparent_power{way}") for way in ("", "_import", "_export")
+)
+_LINES = (("voltage_l12", "l1", "l2"), ("voltage_l23", "l2", "l3"), ("voltage_l31", "l3", "l1"))
 
 
 def derive(measured: Numbers) -> dict[str, int | float]:
     """Return all that `measured` allows to derive; what needs a missing quantity is missing."""
-    voltages = {p: measured[f"voltage_{p}"] for p in PHASES if f"voltage_{p}" in measured}
-    currents = {p: measured[f"current_{p}"] for p in PHASES if f"current_{p}" in measured}
+    voltages = {phase: measured[name] for phase, name in _VOLTAGE.items() if name in measured}
+    currents = {phase: measured[name] for phase, name in _CURRENT.items() if name in measured}
     found: dict[str, int | float] = {}
     if "active_power_import_total" in measured and "active_power_export_total" in measured:
         found["active_power_total"] = round(
@@ -29,25 +42,24 @@ def derive(measured: Numbers) -> dict[str, int | float]:
         )
     # A phase of which only U or only I came would be missing in every sum.
     if voltages.keys() == currents.keys() and voltages:
-        found |= _powers(measured.get("power_factor_total"), found, voltages, currents)
+        _add_powers(found, measured.get("power_factor_total"), voltages, currents)
     elif not voltages and "active_power_total" in found:
         # Without voltages the currents tell the shares; without those, clients that add up the
         # phases must still find the total: all of it stands on L1.
-        shares = currents or dict.fromkeys(PHASES, 0.0)
-        found |= _split(found["active_power_total"], shares)
+        _add_split(found, currents or dict.fromkeys(PHASES, 0.0))
     if currents and voltages.keys() <= currents.keys():
-        found["current_total"] = sum(currents.values())
-        found["current_avg"] = _mean(list(currents.values()))
+        found["current_total"] = total_a = sum(currents.values())
+        found["current_avg"] = total_a / len(currents)
     if live := [volts for volts in voltages.values() if volts > 0]:
-        found["voltage_ln_avg"] = _mean(live)
+        found["voltage_ln_avg"] = sum(live) / len(live)
     lines = {
-        f"voltage_{line}": line_voltage(voltages[a], voltages[b])
-        for line, a, b in LINES
+        line: line_voltage(voltages[a], voltages[b])
+        for line, a, b in _LINES
         if a in voltages and b in voltages
     }
     if lines:
         found |= lines
-        found["voltage_ll_avg"] = _mean(list(lines.values()))
+        found["voltage_ll_avg"] = sum(lines.values()) / len(lines)
     return found
 
 
@@ -66,53 +78,57 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
     if weight_sum == 0:
         return [total, *[0] * (len(weights) - 1)]
     sign = -1 if total < 0 else 1
-    shares = [divmod(abs(total) * weight, weight_sum) for weight in weights]
-    parts = [whole for whole, _ in shares]
-    by_remainder = sorted(range(len(weights)), key=lambda index: -shares[index][1])
-    for index in by_remainder[: abs(total) - sum(parts)]:
-        parts[index] += 1
-    return [sign * part for part in parts]
+    left = whole = abs(total)
+    parts: list[int] = []
+    rests: list[float] = []
+    for weight in weights:
+        part, rest = divmod(whole * weight, weight_sum)
+        parts.append(sign * part)
+        rests.append(rest)
+        left -= part
+    while left:
+        most = rests.index(max(rests))
+        parts[most] += sign
+        rests[most] = -inf
+        left -= 1
+    return parts
 
 
-def _powers(
-    sent_factor: float | None, totals: Numbers, voltages: Numbers, currents: Numbers
-) -> dict[str, int | float]:
-    """Return apparent power, and the split of the active power when that is known.
+def _add_powers(
+    found: dict[str, int | float], sent_factor: float | None, voltages: Numbers, currents: Numbers
+) -> None:
+    """Add apparent power, and the split of the active power when that is known.
 
     `sent_factor` is the power factor where the meter sends one; the phases then have it too.
     """
-    apparent = {phase: voltages[phase] * currents[phase] for phase in voltages}
-    total_va = sum(apparent.values())
-    found: dict[str, int | float] = {f"apparent_power_{p}": va for p, va in apparent.items()}
-    found["apparent_power_total"] = total_va
-    total_w = totals.get("active_power_total")
+    apparent = {phase: volts * currents[phase] for phase, volts in voltages.items()}
+    for phase, va in apparent.items():
+        found[_APPARENT[phase]] = va
+    found["apparent_power_total"] = total_va = sum(apparent.values())
+    total_w = found.get("active_power_total")
     if total_w is None:
-        return found
-    found |= _split(round(total_w), apparent)
+        return
+    _add_split(found, apparent)
     drawing = total_w >= 0
-    for of, va in (("total", total_va), *apparent.items()):
-        found[f"apparent_power_import_{of}"] = va if drawing else 0
-        found[f"apparent_power_export_{of}"] = 0 if drawing else va
+    found["apparent_power_import_total"] = total_va if drawing else 0
+    found["apparent_power_export_total"] = 0 if drawing else total_va
+    for phase, va in apparent.items():
+        found[_APPARENT_DRAWN[phase]] = va if drawing else 0
+        found[_APPARENT_FED[phase]] = 0 if drawing else va
     if total_va > 0:
         # Small currents are rounded more than the power is, so the quotient may pass 1.
         factor = max(-1.0, min(1.0, total_w / total_va))
         found["power_factor_total"] = factor
-        factor = factor if sent_factor is None else sent_factor
-        found |= {f"power_factor_{p}": factor for p, power in apparent.items() if power > 0}
-    return found
+        for phase, va in apparent.items():
+            if va > 0:
+                found[_FACTOR[phase]] = factor if sent_factor is None else sent_factor
 
 
-def _split(total_w: int | float, shares: Numbers) -> dict[str, int | float]:
-    """Return the active power by phase: parts of the total in proportion to `shares`."""
+def _add_split(found: dict[str, int | float], shares: Numbers) -> None:
+    """Add the active power by phase: parts of the total in proportion to `shares`."""
     # Volts come in tenths and amperes in hundredths, so whole milli-VA are exact weights.
     weights = [round(share * 1000) for share in shares.values()]
-    found: dict[str, int | float] = {}
-    for phase, part in zip(shares, apportion(round(total_w), weights), strict=True):
-        found[f"active_power_{phase}"] = part
-        found[f"active_power_import_{phase}"] = max(part, 0)
-        found[f"active_power_export_{phase}"] = max(-part, 0)
-    return found
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers)
+    parts = apportion(round(found["active_power_total"]), weights)
+    for phase, part in zip(shares, parts, strict=True):
+        found[_POWER[phase]] = part
+        found[_DRAWN[phase]], found[_FED[phase]] = (part, 0) if part > 0 else (0, -part)

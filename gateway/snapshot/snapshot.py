@@ -57,8 +57,8 @@ class Values(Mapping[str, Value]):
         """The numbers alone."""
         if self._numbers is None:
             numbers = {"frequency": self._frequency_hz, **derive(self.measured), **self.measured}
-            if digits := "".join(filter(str.isdigit, serial_of(self._texts) or "")):
-                numbers[METER_SERIAL] = int(digits[-SERIAL_DIGITS:])
+            if (serial := _serial_number(serial_of(self._texts))) is not None:
+                numbers[METER_SERIAL] = serial
             self._numbers = numbers
         return self._numbers
 
@@ -97,9 +97,10 @@ class Snapshot(NamedTuple):
     @property
     def numbers(self) -> Mapping[str, int | float]:
         """The numbers of all values by quantity name."""
-        if isinstance(self.values, Values):
-            return self.values.numbers
-        return {name: value.number for name, value in self.values.items()}
+        values = self.values
+        if isinstance(values, Values):
+            return values.numbers
+        return {name: value.number for name, value in values.items()}
 
     @classmethod
     def of(cls, telegram: Telegram) -> "Snapshot":
@@ -117,6 +118,13 @@ class Snapshot(NamedTuple):
 def serial_of(texts: Mapping[str, str]) -> str | None:
     """Return the meter's number; of one that does not send it the number in its system title."""
     return texts.get(METER_NUMBER_TEXT) or texts.get(TITLE_TEXT)
+
+
+@lru_cache(maxsize=KEPT_LISTINGS)
+def _serial_number(serial: str | None) -> int | None:
+    """Return the last digits of a meter's number; None if it has none."""
+    digits = "".join(filter(str.isdigit, serial or ""))
+    return int(digits[-SERIAL_DIGITS:]) if digits else None
 
 
 @lru_cache(maxsize=KEPT_LISTINGS)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import shlex
+import socket
 import ssl
 import sys
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from gateway.sources.network import (
     SILENCE_S,
     Pace,
     Remarks,
+    addresses,
     why_unknown,
     why_unreached,
 )
@@ -137,6 +139,11 @@ class MqttSource:
             context = self.tls_context()
         except ValueError as problem:
             raise SourceError(str(problem)) from None
+        try:
+            # The library asks for it in one of the loop's few threads, for which others wait.
+            await addresses(self.host, self.port, socket.SOCK_STREAM)
+        except OSError as problem:
+            raise SourceError(why_unreached(self.host, self.port, problem)) from None
         try:
             try:
                 # Version 5 first: only there a broker can be told what is too long for us.

@@ -9,10 +9,11 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
+from typing import Any
 
 from gateway.endpoint import resolvable, show_endpoint
 from gateway.sources.address import Network
-from gateway.sources.source import Deliver, SourceError
+from gateway.sources.source import Deliver, SourceError, aside
 
 log = logging.getLogger(__name__)
 
@@ -115,14 +116,19 @@ async def readable(endpoint: socket.socket) -> None:
         loop.remove_reader(endpoint)
 
 
+async def addresses(
+    host: str, port: int, kind: socket.SocketKind
+) -> Sequence[tuple[socket.AddressFamily, Any]]:
+    """Return the family and the address of each of a host's addresses; OSError if it has none."""
+    found = await aside(lambda: socket.getaddrinfo(resolvable(host), port, type=kind))
+    return [(family, address) for family, *_, address in found]
+
+
 async def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     """Return a socket at the first address of a host where that is possible; OSError if none."""
-    loop = asyncio.get_running_loop()
     problem = OSError("no address to listen on")
-    for family, _, protocol, _, address in await loop.getaddrinfo(
-        resolvable(host), port, type=kind
-    ):
-        endpoint = socket.socket(family, kind, protocol)
+    for family, address in await addresses(host, port, kind):
+        endpoint = socket.socket(family, kind)
         try:
             endpoint.setblocking(False)
             if kind is socket.SOCK_STREAM:

@@ -4,9 +4,9 @@ import asyncio
 import socket
 from dataclasses import dataclass
 
-from gateway.endpoint import resolvable, show_endpoint
+from gateway.endpoint import show_endpoint
 from gateway.sources.address import SourceAddress
-from gateway.sources.network import SILENCE_S, hear, why_unknown, why_unreached
+from gateway.sources.network import SILENCE_S, addresses, hear, why_unknown, why_unreached
 from gateway.sources.source import Deliver, Opened, SourceError
 
 CONNECT_S = 5.0  # for each of a host's addresses
@@ -58,10 +58,8 @@ async def _connected(host: str, port: int) -> socket.socket:
     """Return a connection with the first of a host's addresses that answers; OSError if none."""
     loop = asyncio.get_running_loop()
     problem = OSError("it has no address")
-    for family, kind, protocol, _, address in await loop.getaddrinfo(
-        resolvable(host), port, type=socket.SOCK_STREAM
-    ):
-        connection = socket.socket(family, kind, protocol)
+    for family, address in await addresses(host, port, socket.SOCK_STREAM):
+        connection = socket.socket(family, socket.SOCK_STREAM)
         try:
             connection.setblocking(False)
             async with asyncio.timeout(CONNECT_S):

@@ -92,7 +92,10 @@ def wanted(at: At, given: Path | None) -> Wanted:
             )
         return _present(at, there)
     if there.exists():
-        raise ConfigError(f"{there} is there already, and is not overwritten: edit it there")
+        raise ConfigError(
+            f"{there} is there already, and is not overwritten: edit it there, and leave out "
+            "--config"
+        )
     return _taken_over(at, given)
 
 
@@ -122,12 +125,15 @@ def _taken_over(at: At, file: Path) -> Wanted:
     _refuse_what_stays(root)
     keys: dict[str, Path] = {}
     credentials: set[str] = set()
-    changes: list[tuple[slice, str]] = []
+    changes: dict[int, tuple[slice, str]] = {}  # by where in the text they begin
     for secret in _secrets(root):
         kind, _, name = secret.named.partition(":")
         if kind == "credential":
             credentials.add(name)
             continue
+        begin = secret.written.node.start_mark.index
+        if begin in changes:
+            continue  # a YAML alias: one place in the text for several meters
         if kind != "file":
             raise secret.written.error(
                 f"a service gets its {secret.what}s from files: write file:house.{secret.what} here"
@@ -149,8 +155,8 @@ def _taken_over(at: At, file: Path) -> Wanted:
             )
         keys[kept_as] = source
         credentials.add(kept_as)
-        changes.append(secret.change(text, kept_as))
-    for place, changed in sorted(changes, key=lambda each: each[0].start, reverse=True):
+        changes[begin] = secret.change(text, kept_as)
+    for _, (place, changed) in sorted(changes.items(), reverse=True):
         text = text[: place.start] + changed + text[place.stop :]
     return Wanted(config, text, credentials, keys)
 

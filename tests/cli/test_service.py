@@ -284,7 +284,8 @@ def test_a_config_that_is_there_is_not_overwritten(mine: Path, root: Path) -> No
     done = service("install", "--config", with_config(mine, SERIAL), "--root", root, "--yes")
     assert done.returncode == 2
     assert done.stderr == (
-        f"obisgate: {there} is there already, and is not overwritten: edit it there\n"
+        f"obisgate: {there} is there already, and is not overwritten: edit it there, and leave out "
+        "--config\n"
     )
     assert there.read_text() == SIMULATED
 
@@ -385,6 +386,29 @@ def test_a_brokers_password_becomes_a_credential_as_a_key_does(mine: Path, root:
     unit.unlink()
     assert service("install", "--root", root, "--yes").returncode == 0
     assert line in unit.read_text(), "the config that is there is read in the same way"
+
+
+@needs_systemd
+def test_a_key_that_several_meters_name_by_an_alias_is_changed_once(mine: Path, root: Path) -> None:
+    (mine / "auth key").touch(mode=0o600)
+    (mine / "auth key").write_text(f"{KEY}\n")
+    text = """\
+meters:
+  house: &like
+    source: simulator:kaifa-ma309m
+    key: "file:auth key"
+  annex: *like
+listeners:
+  - tcp: 127.0.0.1:5020
+    units: {1: {meter: house, map: sunspec_213}}
+"""
+    done = service("install", "--config", with_config(mine, text), "--root", root, "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    there = root / "etc" / "obisgate"
+    assert (there / "config.yaml").read_text() == (
+        text.replace('"file:auth key"', "credential:house.key")
+    )
+    assert [each.name for each in (there / "keys").iterdir()] == ["house.key"]
 
 
 def test_another_password_of_the_same_name_is_not_overwritten(mine: Path, root: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import queue
 import random
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -586,6 +587,15 @@ def test_a_listener_that_the_network_cannot_reach_breaks_its_rung(
     assert advice in asked(doctor).breaks(Rung.REACHABLE)
 
 
+def test_a_line_that_is_not_open_breaks_the_rung_of_its_listener(
+    doctor: Callable[..., Doctor], tmp_path: Path, start: Start
+) -> None:
+    running = start(SIMULATED + f"  - {{serial: {tmp_path}/rs485, {UNITS}}}\n")
+    warm(running)
+    advice = f"serial line is not open: {tmp_path}/rs485 does not exist: is the adapter plugged in?"
+    assert advice in asked(doctor).breaks(Rung.REACHABLE)
+
+
 def test_a_listener_that_nobody_asked_breaks_its_rung(
     doctor: Callable[..., Doctor], start: Start
 ) -> None:
@@ -646,6 +656,45 @@ def test_a_client_that_only_gets_exceptions_breaks_the_last_rung(
     reply = connect(running.port).request(unit, struct.pack(">BHH", function, address, count))
     assert reply[0] == function | 0x80
     assert advice in asked(doctor).breaks(Rung.VALUES)
+
+
+def test_a_client_whose_unit_was_taken_away_breaks_the_last_rung(
+    doctor: Callable[..., Doctor], tmp_path: Path, start: Start, connect: Connect
+) -> None:
+    both = LOCAL.replace("{1: ", "{2: {meter: house, map: obis_plain}, 1: ")
+    running = start(SIMULATED + both)
+    warm(running)
+    client = connect(running.port)
+    assert client.read(1, 40000, 2) == b"SunS"
+    (tmp_path / "config.yaml").write_text(SIMULATED + both.partition(", 1: ")[0] + "}}\n")
+    running.process.send_signal(signal.SIGHUP)
+    running.message("unit 1 removed")
+    assert client.exception(1, 40000, 2) == 0x0B
+    assert "which is not served here: set 2 in it" in asked(doctor).breaks(Rung.VALUES)
+
+
+def test_a_client_of_another_meter_is_none_of_this_one(
+    doctor: Callable[..., Doctor], start: Start, connect: Connect
+) -> None:
+    running = start(SIMULATED + LOCAL.replace("{1: ", "{2: {meter: other, map: obis_plain}, 1: "))
+    warm(running)
+    assert connect(running.port).read(2, 0, 2)
+    assert "nobody has asked yet" in asked(doctor).breaks(Rung.ASKED)
+
+
+def test_a_client_that_asks_while_the_doctor_looks_has_asked(
+    doctor: Callable[..., Doctor], line: Line, start: Start, connect: Connect, meter: SimulatedMeter
+) -> None:
+    running = start(on(line))
+    running.message("is open")
+    well = doctor(None, "--meter", "house")
+    well.until("it may be opened")
+    line.write(meter.push().telegram)
+    running.telegram()
+    assert connect(running.port).read(1, 40000, 2) == b"SunS"
+    line.write(meter.push().telegram)
+    well.end()
+    assert well.process.returncode == 0, "\n".join(well.lines)
 
 
 def test_a_client_that_asked_before_there_were_values_breaks_the_last_rung(
@@ -728,6 +777,18 @@ def test_what_is_typed_wrongly_is_said_in_one_line(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"obisgate: {expected}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_meter_that_the_gateway_has_not_read_yet_asks_for_a_reload(
+    tmp_path: Path, start: Start
+) -> None:
+    start(SIMULATED + LOCAL)
+    path = tmp_path / "config.yaml"
+    path.write_text((SIMULATED + LOCAL).replace("  other:", "  annex:"))
+    done = obisgate("doctor", str(path), "--meter", "annex")
+    assert done.returncode == 2
+    assert "does not know meter 'annex': the config was changed since it was read; " in done.stderr
+    assert done.stderr.endswith(f"obisgate reload {path} applies it\n")
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,7 @@ def test_flags_alone_make_the_config(
     assert "2400 baud 8N1" in done.stdout
     assert "\r" not in done.stdout
     assert files_in(tmp_path) == {"mine.yaml"}
+    assert "# a variable of the gateway's environment\n" in (tmp_path / "mine.yaml").read_text()
     config = Config.read(tmp_path / "mine.yaml")
     assert config.listeners[0].units[5].map_name == "eastron_sdm630"
     assert config.meters["house"].source.describe().endswith("2400 baud 8N1")
@@ -488,6 +489,15 @@ def test_a_config_is_replaced_when_somebody_says_so(
     done = scripted(tmp_path, *asked, *flags, input=answer)
     assert (done.returncode, done.stderr) == (0, "")
     assert "obis_plain" in (tmp_path / "config.yaml").read_text()
+
+
+def test_a_folder_in_place_of_a_config_is_refused_before_anybody_listens(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    asked = (*simulated(), "--map", "obis_plain", "--listen", "127.0.0.1:0")
+    done = scripted(tmp_path, *asked, "--config", "config", "--force", "--yes")
+    assert done.returncode == 2
+    assert "config is a folder: --config names a file, as config/config.yaml" in done.stderr
+    assert "Listening" not in done.stdout
 
 
 def test_a_link_that_leads_nowhere_is_refused_before_anybody_listens(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 import tty
 from collections.abc import Callable
@@ -115,6 +116,12 @@ def test_an_unchanged_config_changes_nothing(config: Path, start: Start, port: i
     assert reload(config, listening(port)) == ["nothing changed"]
     rewritten = "# a comment\n" + listening(port).replace("obis_plain", "'obis_plain'")
     assert reload(config, rewritten) == ["nothing changed"], "it is compared by what it means"
+
+
+def test_another_place_of_the_state_is_told(config: Path, start: Start, port: int) -> None:
+    start(listening(port))
+    other = config.parent / "other.json"
+    assert reload(config, f"state: {other}\n" + listening(port)) == [f"state {other}"]
 
 
 def test_clients_stay_connected_while_meters_units_and_listeners_come(
@@ -446,6 +453,36 @@ def test_what_came_and_went_leaves_nothing_open_and_a_client_that_polls_is_alway
         counts.append(len(list(descriptors.iterdir())))
     assert counts[-1] <= counts[0] + 1, "one may be the last question's, not yet closed"
     running.stop()
+
+
+def test_a_sum_is_read_without_a_gap_while_other_meters_are_made_anew(
+    config: Path, start: Start, connect: Connect, port: int
+) -> None:
+    def text(seed: int) -> str:
+        meters = "  annex: {source: 'simulator:kaifa-ma309m?interval=200ms'}\n"
+        meters += f"  other: {{source: 'simulator:honeywell?seed={seed}'}}\n"
+        meters += "  site: {sum: [house, annex]}\n"
+        return listening(port, "units: {1: {meter: site, map: obis_plain}}", meters)
+
+    start(text(0))
+    client = connect(port)
+    live(client)
+    shown: list[bytes] = []
+    is_over = threading.Event()
+
+    def poll() -> None:
+        while not is_over.is_set():
+            shown.append(client.request(1, struct.pack(">BHH", 3, ENERGY, 2)))
+
+    polling = threading.Thread(target=poll)
+    polling.start()
+    for seed in range(1, 11):
+        config.write_text(text(seed))
+        assert ask(socket_path(config), {"ask": "reload"})["changes"]
+    is_over.set()
+    polling.join(PATIENCE_S)
+    assert {reply[0] for reply in shown} == {3}, "no exception"
+    assert b"\xff\xff\xff\xff" not in {reply[2:] for reply in shown}, "it is always available"
 
 
 # --- what is refused -------------------------------------------------------------------------

@@ -152,6 +152,14 @@ def test_status_tells_of_an_address_that_is_awaited(systemd: Systemd, start: Sta
     assert "waiting for the address 192.0.2.1" in told[1]
 
 
+def test_status_tells_of_a_serial_line_that_is_awaited(
+    systemd: Systemd, tmp_path: Path, start: Start
+) -> None:
+    text = served("simulator:kaifa-ma309m", UNITS)
+    start(text.replace("tcp: 127.0.0.1:0", f"serial: {tmp_path}/rs485"))
+    assert f"waiting for {tmp_path}/rs485" in systemd.told()[1]
+
+
 @pytest.mark.usefixtures("watchdog")
 def test_the_watchdog_is_fed_again_and_again_and_nobody_takes_that_for_a_client(
     systemd: Systemd, start: Start

@@ -76,11 +76,14 @@ def test_requests_ranges_exceptions_and_times_are_plain_values_by_unit() -> None
             connected_s=9.0,
             requests=5,
             exceptions={3: 1, 1: 1},
+            refused={3: 1, 1: 1},
             ranges=[Range(3, 0, 1, 2), Range(4, 0, 2, 1), Range(3, 0, 126, 1)],
             idle_s=2.0,
         ),
-        2: Asking(MINE, 2, 2, 9.0, 1, {0x0B: 1}, [Range(3, 1, 2, 1)], 1.0),
+        2: Asking(MINE, 2, 2, 9.0, 1, {0x0B: 1}, {0x0B: 1}, [Range(3, 1, 2, 1)], 1.0),
     }
+    told.ask(1, read(0), 10.0)
+    assert (told.units()[1].exceptions, told.units()[1].refused) == ({3: 1, 1: 1}, {})
     client.gone(1.0)
     assert told.units(10.0)[1].connected_s == 7.0
     client.gone(3.0)

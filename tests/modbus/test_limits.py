@@ -543,8 +543,10 @@ def test_a_thousand_long_reads_in_one_go_are_all_answered_to_a_client_that_reads
     async def scenario() -> None:
         async with listening(Limits()) as (listener, port), Client.to(port) as client:
             requests = [struct.pack(">H", n) + BIG[2:] for n in range(1000)]
+            client.writer.transport.pause_reading()
             client.writer.write(b"".join(requests))
             await until(lambda: any(c.unread_bytes for c in listener.connections))
+            client.writer.transport.resume_reading()
             for number in range(1000):
                 reply = await eventually(client.reader.readexactly(9 + 250))
                 assert reply[:2] == struct.pack(">H", number)

@@ -78,8 +78,8 @@ def everything(served: Unit, now: float) -> bytes | ExceptionCode | None:
 
 # --- replies that are known -----------------------------------------------------------------
 
-ASKED = bytes((1, 3, 0, 0, 0, 5))  # unit 1, function 3: the five registers
-FRAME = b"\0\7" + b"\0\0\0\6" + ASKED
+ASKED = bytes((0, 0, 0, 6, 1, 3, 0, 0, 0, 5))  # unit 1, function 3: the five registers
+FRAME = b"\0\7" + ASKED
 HEAD = b"\0\7" + b"\0\0\0\x0d" + bytes((1, 3, 10))
 REFUSED = b"\0\7" + b"\0\0\0\3" + bytes((1, 0x83, NO_RESPONSE))
 
@@ -163,10 +163,8 @@ def test_beside_what_the_service_says_of_itself_replies_are_known(function: int)
     own = {3, 4}
     for first in range(10):
         for count in range(1, 11 - first):
-            asked = struct.pack(">BBHH", 1, function, first, count)
-            replies = [
-                conversation.receive(b"\0\7\0\0\0\6" + asked, now) for now in (CAME + 1, CAME + 9)
-            ]
+            asked = struct.pack(">HHBBHH", 0, 6, 1, function, first, count)
+            replies = [conversation.receive(b"\0\7" + asked, now) for now in (CAME + 1, CAME + 9)]
             at_once = [fresh.read(Table.HOLDING, first, count, now) for now in (CAME + 1, CAME + 9)]
             assert [each[9:] for each in replies] == at_once
             touches = bool(own & set(range(first, first + count))) or (first, count) == (7, 2)
@@ -177,8 +175,8 @@ def test_the_plain_table_is_known_but_for_its_age() -> None:
     served = Unit(map_library.load("obis_plain", None), Seen().push())
     conversation = conversation_with(served)
     for first, is_known in ((0, False), (2, True)):
-        asked = bytes((1, 3, 0, first, 0, 2))
-        conversation.receive(b"\0\7\0\0\0\6" + asked, LIVE)
+        asked = bytes((0, 0, 0, 6, 1, 3, 0, first, 0, 2))
+        conversation.receive(b"\0\7" + asked, LIVE)
         assert (served.recall(asked, LIVE) is not None) is is_known
 
 

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable, Mapping
 from functools import cache
 from math import inf, isnan, nan
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from gateway import map_library
 from gateway.registers import RegisterMap, Table
+from gateway.registers.codec import TYPES
+from gateway.registers.plan import UNFIT
 from gateway.snapshot import QUANTITIES, Origin, Snapshot, Value
 from gateway.snapshot.quantities import SERVICE
 
@@ -44,7 +47,7 @@ def snapshot(numbers: Numbers, texts: Mapping[str, str] | None = None) -> Snapsh
 
 def one_by_one(served: RegisterMap, shown: Snapshot) -> bytes:
     """Each register by its own content, from its own number."""
-    return served.rendering.one_by_one(served.numbers_of(shown), shown.texts)
+    return served.rendering.one_by_one(shown.numbers, shown.texts)
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -61,6 +64,136 @@ def test_a_map_shows_what_each_of_its_registers_shows_alone(name: str, data: st.
     texts = data.draw(st.sampled_from([{}, {"meter_number": "1KFM0200012345"}]))
     shown = snapshot(numbers, texts)
     assert served.render(shown).octets == one_by_one(served, shown)
+
+
+def check_plan(served: RegisterMap, numbers: Numbers, texts: Mapping[str, str]) -> bool:
+    """The plan that was made for such numbers is right or refuses them; tell which."""
+    shown = snapshot(numbers, texts)
+    alone = one_by_one(served, shown)
+    assert served.render(shown).octets == alone
+    try:
+        assert served.rendering.plan(numbers) == alone
+    except UNFIT:
+        return False
+    return True
+
+
+def usual(dice: Random, name: str) -> int | float:
+    """A number as meters send it, within the range of most types."""
+    if name.startswith("active_power"):
+        return dice.randint(-1500, 1500)
+    if name.startswith("power_factor"):
+        return dice.uniform(-1, 1)
+    return dice.choice([dice.randint(0, 2000), dice.randint(0, 9999) / 10, dice.uniform(0, 500)])
+
+
+@pytest.mark.parametrize("name", MAPS)
+@settings(deadline=None, max_examples=5)
+@given(dice=st.randoms(use_true_random=True), missing=st.sets(st.sampled_from(NAMES), max_size=3))
+def test_what_is_shown_at_once_is_what_each_register_shows(
+    name: str, dice: Random, missing: set[str]
+) -> None:
+    sent = [name for name in NAMES if name not in missing - {"active_power_total"}]
+    for _ in range(5):
+        check_plan(shipped(name), {name: usual(dice, name) for name in sent}, {})
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("model", ["kaifa-ma309m", "kaifa-ma110m", "honeywell"])
+def test_what_a_meter_sends_is_always_shown_at_once(
+    pushed: Callable[[str], Snapshot], name: str, model: str
+) -> None:
+    shown = pushed(model)
+    served = shipped(name)
+    assert served.render(shown).octets == one_by_one(served, shown)
+    assert served.rendering.plan(shown.numbers) == one_by_one(served, shown)
+
+
+def every_kind_of_register() -> str:
+    """A map of all types, in both orders, coarser and finer than the meter, also turned round."""
+    lines, address = [], 0
+    for name, kind in TYPES.items():
+        if name == "sunssf":
+            continue
+        for step in ("0.001 ", "", "k", "1000 k", "100000 M"):
+            for order in ("big", "little"):
+                for what in (
+                    f"quantity: energy_active_import_total, unit: {step}Wh",
+                    f"quantity: -energy_active_export_total, unit: {step}Wh",
+                    f"expression: energy_active_import_total - 7 * charge_total, unit: {step}Wh",
+                ):
+                    lines.append(
+                        f"  - {{address: {address}, {what}, type: {name}, word_order: {order}}}"
+                    )
+                    address += kind.words
+    return "\n".join(["name: Every kind", "tables: [input]", "registers:", *lines])
+
+
+EVERY_KIND = RegisterMap.parse(every_kind_of_register(), "every_kind.yaml")
+WHOLE_OR_NOT = st.one_of(
+    *(st.integers(-(10**n), 10**n) for n in (1, 3, 6, 10, 14, 18, 20)),
+    *(st.floats(-(10.0**n), 10.0**n) for n in (1, 3, 6, 10, 14, 18, 20)),
+    st.integers(-(10**6), 10**6).map(lambda n: n / 2),
+    # A half of a coarse step, or one less or more.
+    *(
+        st.builds(lambda n, odd, step=10**n: n * step + step // 2 + odd, whole, odd)
+        for whole, odd in [(st.integers(-(2**32), 2**32), st.integers(-1, 1))]
+        for n in (1, 3, 6, 11)
+    ),
+    st.sampled_from(EDGES),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    numbers=st.fixed_dictionaries(
+        dict.fromkeys(
+            ("energy_active_import_total", "energy_active_export_total", "charge_total"),
+            WHOLE_OR_NOT,
+        )
+    )
+)
+def test_a_plan_for_every_kind_of_register_is_right_or_refuses(numbers: Numbers) -> None:
+    check_plan(EVERY_KIND, numbers, {})
+
+
+def one_register(what: str) -> RegisterMap:
+    text = f"name: One\ntables: [input]\nregisters:\n  - {{address: 0, {what}}}\n"
+    return RegisterMap.parse(text, "one.yaml")
+
+
+ONE_OF_EACH = [
+    one_register(f"{what}, unit: {step}V, type: {kind}, word_order: {order}")
+    for what in ("quantity: voltage_l1", "quantity: -voltage_l1", "expression: voltage_l1 - 1")
+    for step in ("0.1 ", "", "10 ", "k", "M", "100000 M")
+    for kind in TYPES
+    if kind != "sunssf"
+    for order in ("big", "little")
+]
+
+
+@settings(deadline=None, max_examples=50)
+@given(number=WHOLE_OR_NOT)
+def test_a_plan_for_one_register_is_right_or_refuses(number: float) -> None:
+    for served in ONE_OF_EACH:
+        check_plan(served, {"voltage_l1": number}, {})
+
+
+@pytest.mark.parametrize("kind", ["int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_a_number_that_would_show_as_not_available_is_refused_by_the_plan(kind: str) -> None:
+    served = one_register(f"quantity: energy_active_import_total, type: {kind}")
+    lowest, highest = int(TYPES[kind].lowest), int(TYPES[kind].highest)
+    for number in (lowest, highest):
+        assert check_plan(served, {"energy_active_import_total": number}, {})
+    for number in (lowest - 1, highest + 1):
+        assert not check_plan(served, {"energy_active_import_total": number}, {})
+
+
+def test_a_quantity_that_is_no_longer_whole_is_shown_at_once_from_then_on() -> None:
+    served = one_register("quantity: voltage_l1, type: uint16")
+    assert check_plan(served, {"voltage_l1": 230}, {})
+    for number in (230.5, 230, 231.5):
+        assert check_plan(served, {"voltage_l1": number}, {})
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=repr)

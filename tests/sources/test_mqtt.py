@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -259,6 +259,21 @@ def test_a_broker_that_answers_no_more_is_left_and_connected_anew(brokers: Broke
             while not ear.counters:
                 broker.publish(TOPIC, meter.push().telegram)
                 await asyncio.sleep(0.1)
+
+    run(scenario())
+
+
+def test_a_name_server_that_is_silent_for_many_keeps_no_other_source_waiting(
+    brokers: Brokers, silent_names: Sequence[str]
+) -> None:
+    broker = brokers()
+
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            for name in silent_names:
+                await stack.enter_async_context(hearing(source(f"mqtt://{name}/{TOPIC}")))
+            await asyncio.sleep(0.01)  # they have asked
+            await until_open(await stack.enter_async_context(hearing(source(written(broker)))))
 
     run(scenario())
 

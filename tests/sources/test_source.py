@@ -8,8 +8,8 @@ from enum import Enum
 
 import pytest
 
-from gateway.sources import SourceError, keep_running
-from gateway.sources.source import Deliver, Opened
+from gateway.sources import SourceError, keep_running, source
+from gateway.sources.source import MOST_FLAPS, Deliver, Opened
 
 PATIENCE_S = 30.0
 
@@ -130,6 +130,25 @@ def test_causes_that_take_turns_are_each_said_once(pauses: Sequence[float]) -> N
 def test_after_bytes_a_cause_is_news_again(pauses: Sequence[float]) -> None:
     _, said = kept("gone", b"a", b"b", "gone", "gone", b"c", END)
     assert said == ["gone; trying again", "gone; trying again"]
+
+
+def test_a_source_that_breaks_again_and_again_soon_after_its_bytes_is_no_news_any_more(
+    pauses: Sequence[float],
+) -> None:
+    """As a ser2net whose port another reader has: it says so and closes."""
+    chunks, said = kept(*[OPEN, b"Port already in use", "closed"] * 1000, END)
+    assert len(chunks) == 1000
+    assert said == ["scripted source is open", "closed; trying again"] * MOST_FLAPS + [
+        "scripted source is open"
+    ]
+
+
+def test_a_source_that_lasts_and_breaks_is_news_each_time(
+    pauses: Sequence[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "LONGEST_RETRY_S", 0.0)
+    _, said = kept(*[OPEN, b"a", "closed"] * 20, END)
+    assert said == ["scripted source is open", "closed; trying again"] * 20
 
 
 def test_what_came_damaged_is_passed_on(pauses: Sequence[float]) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -300,6 +301,24 @@ def test_a_host_that_nobody_knows_is_said_and_shown_by_check() -> None:
     run(scenario())
     assert source("tcp://meter.invalid:2400").trouble() == expected
     assert source("tcp://127.0.0.1:2400").trouble() is None
+
+
+def test_a_name_server_that_is_silent_for_many_keeps_no_other_source_waiting(
+    silent_names: Sequence[str],
+) -> None:
+    server = Server()
+
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            for name in silent_names:
+                await stack.enter_async_context(hearing(source(f"tcp://{name}:2400")))
+            await asyncio.sleep(0.01)  # they have asked
+            await stack.enter_async_context(hearing(source(server.source())))
+            (await server.accept()).close()
+            (await server.accept()).close()
+        server.close()
+
+    run(scenario())
 
 
 def test_a_host_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

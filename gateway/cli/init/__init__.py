@@ -167,6 +167,8 @@ def _served(
 def _agree_to_replace(questions: Questions, path: Path, *, is_forced: bool) -> None:
     """Ask before a config is replaced; ConfigError unless somebody agrees, and it can be done."""
     target = behind_links(path)
+    if target.is_dir():
+        raise ConfigError(f"{path} is a folder: --config names a file, as {path / 'config.yaml'}")
     if path.is_symlink() and not target.parent.is_dir():
         raise ConfigError(f"{path} is a link to {target}, and {target.parent} is no folder")
     for place in (path.absolute(), target):

@@ -54,7 +54,7 @@ def config_text(answers: Answers, day: date) -> str:
         f"    # {answers.line}",
         f"    source: {_scalar(answers.source)}",
         *(
-            [_said(f"    key: {_scalar(answers.key)}", "only you may read it")]
+            [_said(f"    key: {_scalar(answers.key)}", _where_of(answers.key))]
             if answers.key
             else []
         ),
@@ -161,6 +161,11 @@ def _write(path: Path, text: str, made: list[Path]) -> None:
 
 def _new(written: str, keys: Mapping[str, Key]) -> str:
     return f"{written}{NEW}" if written.removeprefix("file:") in keys else written
+
+
+def _where_of(key: str) -> str:
+    is_file = key.startswith("file:")
+    return "only you may read it" if is_file else "a variable of the gateway's environment"
 
 
 def _said(line: str, remark: str) -> str:

@@ -116,10 +116,24 @@ def has_root(pem: bytes) -> bool:
 
 
 def is_pair(certificate: bytes, key: bytes) -> bool:
-    """Tell whether a key (PEM) is that of the first certificate; ValueError or TypeError if bad."""
+    """Tell whether a key (PEM) is that of the first certificate.
+
+    ValueError or TypeError: one of them is none; UnsupportedAlgorithm: it is of a rare kind.
+    """
     public = x509.load_pem_x509_certificates(certificate)[0].public_key()
     private = serialization.load_pem_private_key(key, None)
     return _public_bytes(public) == _public_bytes(private.public_key())
+
+
+def can_issue(authority: Issued) -> bool:
+    """Tell whether an authority is of the kind that `new_authority` makes; ValueError if bad."""
+    key = serialization.load_pem_private_key(authority.key, None)
+    certificate = x509.load_pem_x509_certificate(authority.certificate)
+    try:
+        certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except _NO_EXTENSION:
+        return False
+    return isinstance(key, ec.EllipticCurvePrivateKey)
 
 
 def _issue(
@@ -133,7 +147,7 @@ def _issue(
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     signer = serialization.load_pem_private_key(authority.key, None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise ValueError("the authority's key is of another kind than `tls init` makes")
+        raise TypeError("the authority's key is none that new_authority makes")
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     builder = (

@@ -33,6 +33,7 @@ MAX_CLIENTS = 8
 IDLE_S = 60.0  # until the next question
 UNREAD_S = 10.0  # for a client that does not fetch its answer
 ANSWER_S = 30.0  # that a client waits; a reload reads files and opens listeners
+PAUSE_S = 1.0  # until it is tried again to let somebody in
 SYSTEMD_SOCKET = Path("/run/obisgate/obisgate.sock")  # RuntimeDirectory=obisgate
 
 Question = Mapping[str, Any]
@@ -129,39 +130,91 @@ def ask(path: Path, question: Question, within_s: float = ANSWER_S) -> dict[str,
 
 
 class ControlSocket:
-    """The gateway's end. `answer` takes a question and returns what is to be sent."""
+    """The gateway's end. `answer` takes a question and returns what is to be sent.
+
+    A file descriptor is kept for it: how the gateway does is asked just when none is left. It
+    accepts by itself, as asyncio would log each of a hundred vain attempts, over and over.
+    """
 
     def __init__(self, path: Path, answer: Answer) -> None:
         self.path = path
         self._answer = answer
-        self._server: asyncio.Server | None = None
+        self._door: socket.socket | None = None
+        self._reserve: int | None = None
+        self._pause: asyncio.TimerHandle | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Listen. ConfigError: a gateway with this config runs already; OSError: why it cannot."""
-        self._server = await asyncio.start_unix_server(
-            self._take, sock=await asyncio.to_thread(_bound, self.path), limit=MAX_QUESTION_BYTES
-        )
+        self._door = await asyncio.to_thread(_bound, self.path)
+        self._keep_reserve()
+        self._listen(self._door)
 
     def close(self) -> None:
         """Answer no more, and leave nothing behind."""
-        if self._server is None:
+        if self._door is None:
             return
-        self._server.close()
-        self._server = None
+        asyncio.get_running_loop().remove_reader(self._door)
+        self._door.close()
+        self._door = None
+        if self._pause:
+            self._pause.cancel()
+        self._release()
         for client in self._clients:
             client.cancel()
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
 
-    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._clients) >= MAX_CLIENTS:
-            writer.write(_line({"error": f"{MAX_CLIENTS} others are asking: try again"}))
-            writer.close()
+    def _listen(self, door: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(door, self._let_in, door)
+
+    def _let_in(self, door: socket.socket) -> None:
+        """Let in who asks, at last with the descriptor that was kept; without one he waits."""
+        try:
+            connection, _ = door.accept()
+        except (BlockingIOError, ConnectionAbortedError):
             return
-        client = asyncio.create_task(self._converse(reader, writer))
+        except OSError:
+            if self._reserve is None:
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(door)
+                self._pause = loop.call_later(PAUSE_S, self._listen, door)
+            self._release()
+            return
+        self._keep_reserve()
+        self._take(connection)
+
+    def _take(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        if len(self._clients) >= MAX_CLIENTS:
+            with connection, contextlib.suppress(OSError):
+                connection.send(_line({"error": f"{MAX_CLIENTS} others are asking: try again"}))
+            return
+        client = asyncio.create_task(self._serve(connection))
         self._clients.add(client)
-        client.add_done_callback(self._clients.discard)
+        client.add_done_callback(self._gone)
+
+    def _gone(self, client: asyncio.Task[None]) -> None:
+        self._clients.discard(client)
+        self._keep_reserve()
+
+    def _keep_reserve(self) -> None:
+        if self._reserve is None and self._door is not None:
+            with contextlib.suppress(OSError):
+                self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _release(self) -> None:
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    async def _serve(self, connection: socket.socket) -> None:
+        try:
+            streams = await asyncio.open_unix_connection(sock=connection, limit=MAX_QUESTION_BYTES)
+        except (OSError, asyncio.CancelledError):
+            connection.close()  # it has left, or the gateway stops
+            return
+        await self._converse(*streams)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one client until it leaves, or does not keep to the rules."""

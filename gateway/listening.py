@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from gateway.config import ListenerConfig, TlsConfig, Transport, UnitConfig
 from gateway.endpoint import show_endpoint, why_not_bound
 from gateway.located import ConfigError
+from gateway.modbus.access import Kind
 from gateway.modbus.clients import Asking
 from gateway.modbus.knock import knock, rtu_question, tcp_question, tls_question
 from gateway.modbus.responder import Responder
@@ -128,12 +129,17 @@ class Bound:
                 each.stop()
 
     def status(self, now: float) -> dict[str, object]:
-        """Return what it serves, and who asks, as plain values.
+        """Return what it serves, who asks, and how often somebody was refused or asked wrongly.
 
-        On a serial line clients cannot be told apart; its `trouble` is why it is not open.
+        All plain values. On a serial line clients cannot be told apart; its `trouble` is why it is
+        not open.
         """
         config, endpoint = self.config, self._endpoint
-        asking = endpoint.clients.seen(now) if endpoint is not None else []
+        asking: Sequence[Asking] = ()
+        complaints: Mapping[Kind, int] = {}
+        if endpoint is not None:
+            asking = endpoint.clients.seen(now)
+            complaints = endpoint.access.complaints.counts
         return {
             "where": config.where,
             "transport": str(config.transport),
@@ -145,6 +151,7 @@ class Bound:
                 for unit_id, unit in units_of(config).items()
             },
             "clients": [_asking_status(each) for each in asking],
+            "complaints": {str(kind): times for kind, times in complaints.items()},
         }
 
     async def _open_later(self, endpoint: "Listener | UdpListener") -> None:

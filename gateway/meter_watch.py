@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 FAULT_PAUSE_S = 10.0  # between two log lines about the same layer or trouble of the same meter
 DEFECT_PAUSE_S = 5.0  # before a meter at which the program failed is read again
+# A program that was stopped (Ctrl-Z, a container that was paused) finds what came meanwhile in the
+# system's buffers, and cannot tell how old it is.
+BEAT_S = 1.0
+STOOD_STILL_S = 3.0
 
 Hear = Callable[[Meter, Telegram], None]
 
@@ -66,6 +70,9 @@ class MeterWatch:
         self._came = asyncio.Event()
         self._hold_changed = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
+        self._beaten = began
+        self._late_s = 0.0  # the last beat
+        self._next_beat: asyncio.TimerHandle | None = None
         self._is_stopping = False
         self._recorder = _recorder(config)
         self._reading: asyncio.Task[None] | None = None
@@ -91,11 +98,15 @@ class MeterWatch:
     def start(self) -> None:
         """Begin to read the meter, unless that goes on already."""
         if self._work is None:
+            self._beaten = time.monotonic()
+            self._beat()
             self._work = asyncio.create_task(self._keep_working())
 
     async def stop(self) -> None:
         """Read no more; the source is closed when this returns, and the recording whole."""
         self._is_stopping = True
+        if self._next_beat:
+            self._next_beat.cancel()
         if self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work])
@@ -211,11 +222,24 @@ class MeterWatch:
             "system_title": self._title and self._title.hex().upper(),
         }
 
+    def _beat(self) -> None:
+        """Note that the program goes on, and whether it stood still before."""
+        now = time.monotonic()
+        self._late_s, self._beaten = now - self._beaten - BEAT_S, now
+        self._next_beat = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+
     def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> int | None:
         now = time.monotonic()
         if self._recorder:
             self._recorder.take(chunk, damaged, now)
         self._line.bytes_came(len(chunk), len(damaged), now)
+        stood_s = max(self._late_s, now - self._beaten - BEAT_S)
+        if stood_s > STOOD_STILL_S and self.config.source.is_lasting:
+            # Opened anew, it has nothing of what waits.
+            raise SourceError(
+                f"the program stood still for {stood_s:.0f} s; what came meanwhile may be old, "
+                "and is dropped"
+            )
         self._health.bytes_came(chunk, len(damaged), now)
         self.meter.take(chunk, now, damaged)
         self._diagnose(now)

@@ -51,6 +51,8 @@ class TlsFiles:
 
         Return a context that has both.
         """
+        from cryptography.exceptions import UnsupportedAlgorithm
+
         from gateway import certificates
 
         refuse_open_file(self.key)
@@ -64,6 +66,11 @@ class TlsFiles:
             ) from None
         except ValueError:
             raise ConfigError(f"{self.key} is no private key (PEM)") from None
+        except UnsupportedAlgorithm as problem:
+            raise ConfigError(
+                f"{self.key} or {self.certificate} is of a rare kind ({problem}): make them with "
+                "RSA or a curve such as P-256"
+            ) from None
         if not is_pair:
             raise ConfigError(f"{self.key} is not the key of {self.certificate}")
         context = _context()
@@ -118,7 +125,8 @@ def _context() -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    # Who comes again proves anew who he is: his certificate may have expired.
+    # Who comes again proves anew who he is: his certificate may have expired. With TLS 1.2 a
+    # session can be resumed even so; there the listener looks at the certificate's end.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     return context

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
+import resource
 import select
 import socket
 import stat
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,38 @@ def test_a_client_too_many_is_told_so(path: Path) -> None:
             assert is_closed(late)
         for client in clients:
             client.close()
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Leave this process without a file descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as taken:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 400), hard))
+        taken.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        with suppress(OSError):
+            while True:
+                taken.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        yield
+
+
+def test_one_is_answered_without_descriptors_and_others_wait_without_a_word(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with answered(path), ExitStack() as stack:
+        first, second = clients = [
+            stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2)
+        ]
+        for client in clients:
+            client.settimeout(PATIENCE_S)
+        with no_descriptors():
+            for client in clients:
+                client.connect(str(path))
+                client.sendall(b'{"ask": "health"}\n')
+            assert line_of(first)["asked"] == {"ask": "health"}
+            assert not select.select([second], [], [], 0.5)[0]
+        assert line_of(second)["asked"] == {"ask": "health"}
+    assert caplog.messages == []
 
 
 def test_a_client_that_asks_nothing_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

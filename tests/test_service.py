@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,6 +57,28 @@ class Lasting:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.describe, self.trouble, self.run = source.describe, source.trouble, source.run
+
+
+class SlowToLeave:
+    """A silent source that takes its time to let go."""
+
+    is_lasting = False
+
+    def __init__(self) -> None:
+        self.leaves, self.may_leave = asyncio.Event(), asyncio.Event()
+
+    def describe(self) -> str:
+        return "a source that is slow to leave"
+
+    def trouble(self) -> str | None:
+        return None
+
+    async def run(self, _deliver: Deliver, _opened: Opened) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.leaves.set()
+            await self.may_leave.wait()
 
 
 def run(config: Config, hear: Callable[[Meter, Telegram], bool]) -> None:
@@ -158,5 +181,55 @@ def test_two_gateways_do_not_share_a_state(tmp_path: Path) -> None:
         await first.run(stop)
         await second.listen()
         await second.run(stop)
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
+
+
+async def power_of(port: int, unit: int) -> bytes:
+    """The reply PDU to a read of the total power in the plain table."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(struct.pack(">HHHBBHH", 1, 0, 6, unit, 3, 4, 2))
+    header = await reader.readexactly(7)
+    reply = await reader.readexactly(int.from_bytes(header[4:6], "big") - 1)
+    writer.close()
+    await writer.wait_closed()
+    return reply
+
+
+def test_a_virtual_meter_has_its_values_all_through_a_reload(tmp_path: Path) -> None:
+    """Else its registers would be shown as not available, with no exception that says why."""
+    virtual = CONFIG.replace("listeners", "  site: {sum: [house, annex]}\nlisteners").replace(
+        "any: {meter: house, map: obis_plain}", "any: {meter: site, map: obis_plain}"
+    )
+    # With their next telegram the values would be there anyway.
+    (tmp_path / "config.yaml").write_text(virtual.replace("20ms", "1h"))
+    config = Config.read(tmp_path / "config.yaml")
+    leaving = SlowToLeave()
+    gone = replace(config.meters["house"], name="gone", source=leaving)
+
+    async def scenario() -> None:
+        stop, both = asyncio.Event(), asyncio.Event()
+        heard: set[str] = set()
+
+        def hear(meter: Meter, _: Telegram) -> None:
+            heard.add(meter.name)
+            if len(heard) == 2:
+                both.set()
+
+        running = Service(replace(config, meters={**config.meters, "gone": gone}), hear)
+        (bound,) = await running.listen()
+        assert bound.port
+        ending = asyncio.create_task(running.run(stop))
+        await both.wait()
+        assert (await power_of(bound.port, 1))[0] == 3
+        reloading = asyncio.create_task(running.reload())
+        await leaving.leaves.wait()
+        reply = await power_of(bound.port, 1)
+        leaving.may_leave.set()
+        await reloading
+        stop.set()
+        await ending
+        assert reply[:2] == b"\x03\x04"
+        assert reply[2:] != b"\x80\0\0\0", "not available"
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))

@@ -172,7 +172,9 @@ def _days(days: int) -> int:
 
 def _authority(folder: Path) -> "Issued":
     """Read the authority of a folder."""
-    from gateway.certificates import Issued, is_pair
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    from gateway.certificates import Issued, can_issue, is_pair
 
     certificate, key = (folder / f"{AUTHORITY}{end}" for end in (".crt", ".key"))
     if not certificate.exists():
@@ -180,11 +182,17 @@ def _authority(folder: Path) -> "Issued":
     refuse_open_file(key)
     issued = Issued(certificate.read_bytes(), key.read_bytes())
     try:
-        is_good = is_pair(issued.certificate, issued.key)
+        is_good, is_ours = is_pair(issued.certificate, issued.key), can_issue(issued)
+    except UnsupportedAlgorithm:
+        is_good, is_ours = True, False
     except (ValueError, TypeError):
-        is_good = False
+        is_good = is_ours = False
     if not is_good:
         raise ConfigError(f"{key} is not the key of {certificate}")
+    if not is_ours:
+        raise ConfigError(
+            f"{certificate} is of another kind than obisgate tls init makes: sign with what made it"
+        )
     return issued
 
 

@@ -34,7 +34,6 @@ class Kind(StrEnum):
     UNREAD = "replies not fetched in time"
     IDLE = "idle connections closed"
     UNSERVED = "asks for what is not served"
-    OTHER = "more of the like"
 
 
 class Access:
@@ -92,10 +91,6 @@ class Access:
     def say(self, kind: Kind, host: str, text: str) -> bool:
         """Log what a client does wrong, without letting it fill the log; False: it was left out."""
         return self.complaints.say(kind, host, text, time.monotonic())
-
-    def say_once(self, text: str) -> None:
-        """Log what is wrong with a client that `text` names."""
-        self.say(Kind.OTHER, "", text)
 
 
 class Complaints:

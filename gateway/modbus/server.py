@@ -231,7 +231,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._complain(Kind.FOREIGN, self._listener.foreign)
             self._transport.close()
         elif nbytes == self._listener.read_bytes:
-            self._give_way()
+            self.give_way()
 
     def pause_writing(self) -> None:
         """Hear no more requests from a client that does not fetch its replies."""
@@ -245,7 +245,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waits_since = None
         self._transport.resume_reading()
 
-    def _give_way(self) -> None:
+    def give_way(self) -> None:
         """Let the others have their turn: uvloop (0.23) would read on, 32 buffers in a row."""
         self._transport.pause_reading()
         asyncio.get_running_loop().call_soon(self._go_on)

@@ -21,7 +21,7 @@ from enum import Enum, auto
 from typing import Any, cast
 
 from gateway.endpoint import show_endpoint
-from gateway.limits import Limits
+from gateway.limits import KIB, Limits
 from gateway.located import ConfigError
 from gateway.modbus.access import Kind, Network
 from gateway.modbus.responder import Responder
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 RELOAD_S = 2.0  # between two looks at the files
 LINGER_S = 1.0  # so long a refused client may take to fetch the alert that says why
-RECORD_BYTES = 18 * 1024  # one TLS record and what may stand around it (RFC 8446, 5.2)
+# At once of one connection, each way: OpenSSL keeps the room for what has passed.
+PIECE_BYTES = 4 * KIB
 MAX_SHOWN_ROLE = 40
 
 # What OpenSSL calls the usual failures, and what they are for whoever has to mend them.
@@ -60,6 +61,7 @@ FAILURES = {
 }
 # The certificates' times are judged by our clock.
 CLOCK_CODES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+CLOCK_HINT = "; is our clock right?"
 
 
 class TlsListener(Listener):
@@ -85,7 +87,7 @@ class TlsListener(Listener):
         """Load the files; ConfigError if they are not good."""
         super().__init__(host, port, responder, allow, limits)
         self.roles = frozenset(roles)
-        self.records = bytearray(RECORD_BYTES)
+        self.records = bytearray(PIECE_BYTES)
         self.failures: Counter[str] = Counter()
         self._where = show_endpoint(host, port)
         self._files = files
@@ -199,6 +201,7 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         self._tls: ssl.SSLObject
         self._state = State.SHAKING_HANDS
         self._is_paused = False
+        self._has_ended = False  # the client says no more
         self._host = ""
         self._socket: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
@@ -238,8 +241,13 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
         """Pass on that it does again."""
         self._connection.resume_writing()
 
-    def eof_received(self) -> None:
-        """Let the socket close."""
+    def eof_received(self) -> bool:
+        """Let the socket close, once all is answered that came before; True: not yet."""
+        if self._state is not State.OPEN:
+            return False
+        self._has_ended = True
+        self._deliver()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the connection inside; count a client that left before it was let in."""
@@ -261,8 +269,8 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
             return
         rest = memoryview(data)
         while rest:
-            rest = rest[self._tls.write(rest) :]
-        self._flush()
+            rest = rest[self._tls.write(rest[:PIECE_BYTES]) :]
+            self._flush()
 
     def close(self) -> None:
         """Say good-bye and close when all is fetched."""
@@ -320,7 +328,9 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
             return
         self._stop_timer()
         role = _role(self._tls)
-        if role in self._listener.roles:
+        if self._tls.session_reused and _has_expired(self._tls):
+            self._refuse(_not_good("certificate has expired", CLOCK_HINT))
+        elif role in self._listener.roles:
             self._state = State.OPEN
             self._flush()
         elif role is None:
@@ -330,13 +340,17 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
             self._refuse(f"has the role {shown!r}, which 'roles' does not name")
 
     def _deliver(self) -> None:
-        """Hand on what is decrypted, as long as it is wanted."""
+        """Hand on what is decrypted, as long as it is wanted, and one buffer of it in a turn."""
+        heard = 0
         while self._state is State.OPEN and not self._is_paused:
-            room = self._connection.get_buffer(-1)
+            buffer = self._connection.get_buffer(-1)
+            room = buffer[: len(buffer) - heard]
             try:
                 count = cast(int, self._tls.read(len(room), room))  # bytes without a buffer only
             except ssl.SSLWantReadError:
                 self._flush()  # the answer to a change of keys
+                if self._has_ended:
+                    self.close()
                 return
             except OSError as problem:
                 text = f"{self._host} breaks TLS, closed: {_name(problem)}"
@@ -347,6 +361,10 @@ class TlsConnection(asyncio.BufferedProtocol, asyncio.Transport):
                 self.close()
                 return
             self._connection.buffer_updated(count)
+            heard += count
+            # One read brings one record at most, and there are small ones.
+            if heard == len(buffer) and self.is_reading():
+                self._connection.give_way()
 
     def _flush(self) -> None:
         if self._outgoing.pending and not self._socket.is_closing():
@@ -385,11 +403,26 @@ def _role(tls: ssl.SSLObject) -> str | None:
     return role_of(certificate) if certificate else None
 
 
+def _has_expired(tls: ssl.SSLObject) -> bool:
+    """Tell whether a client's certificate has ended since its session of TLS 1.2 began.
+
+    OpenSSL lets such a session be resumed for two hours and looks at no certificate then; Python
+    cannot switch that off.
+    """
+    certificate = tls.getpeercert() or {}
+    ends = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    return datetime.now(UTC).timestamp() > ends
+
+
+def _not_good(why: str, hint: str) -> str:
+    return f"shows a certificate that is not good ({why}{hint})"
+
+
 def _reason(problem: OSError) -> str:
     """Return why a handshake failed, so that it follows "it"."""
     if isinstance(problem, ssl.SSLCertVerificationError):
-        clock = "; is our clock right?" if problem.verify_code in CLOCK_CODES else ""
-        return f"shows a certificate that is not good ({problem.verify_message}{clock})"
+        hint = CLOCK_HINT if problem.verify_code in CLOCK_CODES else ""
+        return _not_good(problem.verify_message, hint)
     reason = getattr(problem, "reason", None) or ""
     return FAILURES.get(reason) or f"fails in the handshake ({_name(problem)})"
 

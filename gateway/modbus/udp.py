@@ -119,6 +119,8 @@ def _bound(addresses: Sequence[tuple[int, Any]]) -> socket.socket:
         endpoint = socket.socket(family, socket.SOCK_DGRAM)
         try:
             endpoint.setblocking(False)
+            if family == socket.AF_INET6:  # [::] is IPv6 alone, as over TCP
+                endpoint.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             endpoint.bind(address)
         except OSError:
             endpoint.close()

@@ -19,6 +19,7 @@ from gateway.sources.network import (
 )
 from gateway.sources.source import Deliver, Opened, SourceError
 
+PAUSE_S = 1.0  # until somebody is let in again, if that could not be
 WAITING = 64  # connections that the system keeps until they are looked at
 
 
@@ -106,17 +107,21 @@ class _Hearing:
             await asyncio.wait(ending)
 
     async def _next(self) -> tuple[socket.socket, str]:
-        """Wait for who dials in; SourceError if nobody can be let in."""
-        try:
-            # Not `loop.sock_accept`: cancelled at the wrong moment it loses a connection.
-            while True:
+        """Wait for who dials in; SourceError if nobody can be let in, and nobody is heard."""
+        while True:
+            try:
+                # Not `loop.sock_accept`: cancelled at the wrong moment it loses a connection.
                 await readable(self._door)
                 with suppress(BlockingIOError, ConnectionAbortedError):
                     connection, address = self._door.accept()
                     break
-        except OSError as problem:
-            where = show_endpoint(self._source.host, self._source.port)
-            raise SourceError(f"nobody can dial in on {where}: {problem.strerror}") from None
+            except OSError as problem:
+                where = show_endpoint(self._source.host, self._source.port)
+                cause = f"nobody can dial in on {where}: {problem.strerror}"
+                if self._task is None:
+                    raise SourceError(cause) from None
+                self._remarks.say(f"{cause}; {self._heard} is heard")
+                await asyncio.sleep(PAUSE_S)
         connection.setblocking(False)
         return connection, plain_address(address[0])
 

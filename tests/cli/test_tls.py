@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from gateway.certificates import Issued, new_authority, new_server, role_of
@@ -17,6 +18,7 @@ from gateway.cli import main
 from gateway.config import Config, Transport
 from gateway.located import ConfigError
 
+NOW = datetime.now(UTC)
 CONFIG = """\
 meters:
   house: {source: "simulator:kaifa-ma309m"}
@@ -213,6 +215,22 @@ def test_without_a_good_authority_there_is_no_client(
     (made / "ca.crt").unlink()
     assert tls("client", made, "x") == 2
     assert f"ca.crt does not exist: obisgate tls init {made} makes it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("client", "x"), ("server",)])
+def test_an_authority_that_others_made_is_refused_in_words(
+    made: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    for name in ("server.crt", "server.key"):
+        (made / name).unlink()
+    key, name = ed25519.Ed25519PrivateKey.generate(), certificate(made / "ca.crt").subject
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=9))
+    (made / "ca.crt").write_bytes(built.sign(key, None).public_bytes(Encoding.PEM))
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (made / "ca.key").write_bytes(key.private_bytes(*plain))
+    command, *rest = words
+    assert tls(command, made, *rest) == 2
+    assert "ca.crt is of another kind than obisgate tls init makes" in capsys.readouterr().err
 
 
 # --- the config --------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PATIENCE_S, Client, Running
+from .conftest import PATIENCE_S, Client, Running, obisgate
 
 Start = Callable[[str], Running]
 Connect = Callable[[int], Client]
@@ -245,7 +245,7 @@ def test_an_address_that_comes_with_its_port_taken_says_so_and_is_served_when_it
 
 
 def test_without_file_descriptors_old_clients_live_new_ones_are_refused_and_it_recovers(
-    begin: Callable[..., Running], connect: Connect
+    begin: Callable[..., Running], connect: Connect, tmp_path: Path
 ) -> None:
     running = begin()
     old = connect(running.port)
@@ -263,6 +263,8 @@ def test_without_file_descriptors_old_clients_live_new_ones_are_refused_and_it_r
         assert is_served(old)
         time.sleep(0.1)
     assert cpu_s(pid) - cpu_started < 0.5, "it does not spin"
+    asked = obisgate("health", str(tmp_path / "config.yaml"))
+    assert (asked.returncode, asked.stderr) == (0, "")
     for client in crowd:
         client.close()
     while True:

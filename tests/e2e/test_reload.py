@@ -285,6 +285,8 @@ def test_who_may_not_connect_any_more_is_cut_and_who_may_stays(
     assert is_sent_away(client)
     assert is_sent_away(connect(port))
     assert "127.0.0.1 may not connect" in running.message("may not connect")
+    (listener,) = status(config)["listeners"]
+    assert listener["complaints"] == {"not named by 'allow'": 2}
     reload(config, listening(port))
     energy(connect(port))
     running.stop()

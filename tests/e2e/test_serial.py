@@ -1,9 +1,11 @@
 """The serial port of a running gateway: plugs that are pulled, adapters that flood."""
 
 import os
+import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from .conftest import Client, Line, Running, served
 Start = Callable[[str], Running]
 Connect = Callable[[int], Client]
 
+METER_CLOCK = 2  # its address in the plain table
 UNITS = "units: {4: {meter: house, map: obis_plain}}"
 FLOOD = """
 import os, sys
@@ -84,3 +87,26 @@ def test_an_adapter_that_comes_back_under_another_name_goes_on_with_the_next_tel
     finally:
         other.close()
         line.master = os.open(os.devnull, os.O_RDONLY)  # the fixture closes it
+
+
+def test_what_came_while_the_program_was_stopped_is_not_shown_as_fresh(
+    line: Line, start: Start, connect: Connect, meter: SimulatedMeter
+) -> None:
+    """It waits in the system's buffers: after Ctrl-Z and fg, or in a container that was paused."""
+    running = start(served(f"serial:{line.device}?parity=none", UNITS))
+    running.message("is open")
+    line.write(meter.push().telegram)
+    running.telegram()
+    client = connect(running.port)
+    clock = client.read(4, METER_CLOCK, 2)
+    running.process.send_signal(signal.SIGSTOP)
+    line.write(meter.push().telegram)
+    time.sleep(6.0)  # what is looked at is the time
+    running.process.send_signal(signal.SIGCONT)
+    assert "and is dropped; trying again" in running.message("the program stood still for")
+    assert client.read(4, METER_CLOCK, 2) == clock
+    running.message("is open")
+    line.write(meter.push().telegram)
+    running.telegram()
+    assert client.read(4, METER_CLOCK, 2) != clock
+    running.stop()

@@ -21,7 +21,7 @@ def test_a_complaint_is_said_once_and_few_are_remembered(
     monkeypatch.setattr(access, "MAX_SAID", 2)
     door = Access()
     for text in ("one", "one", "two", "one", "three", "one"):
-        door.say_once(text)
+        door.say(Kind.FOREIGN, "", text)
     assert caplog.messages == ["one", "two", "three", "one"]
 
 

@@ -1,6 +1,7 @@
 """Modbus/TCP Security over real sockets: who is let in, who is not, and what that leaves behind."""
 
 import asyncio
+import base64
 import logging
 import os
 import random
@@ -30,6 +31,8 @@ from gateway import certificates
 from gateway.certificates import ROLE_OID, Issued, new_authority, new_client, new_server, role_of
 from gateway.limits import Limits
 from gateway.located import ConfigError
+from gateway.modbus import server, tls
+from gateway.modbus.server import READ_BYTES, Connection
 from gateway.modbus.tls import TlsListener
 from gateway.tls_files import TlsFiles
 
@@ -230,6 +233,38 @@ def test_a_thousand_requests_at_once_are_answered_in_order(cabinet: Cabinet) -> 
     run(scenario())
 
 
+def test_small_records_are_heard_one_buffer_in_a_turn_too(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []  # bytes, by turn of the loop
+    record = b"".join(frame(READ_0, n) for n in range(READ_BYTES // 12))
+    assert len(record) < READ_BYTES
+    replies = 60 * (READ_BYTES // 12) * len(frame(GOT_0))
+
+    class Counted(Connection):
+        def buffer_updated(self, nbytes: int) -> None:
+            heard[-1] += nbytes
+            super().buffer_updated(nbytes)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(server, "Connection", Counted)
+        async with (
+            listening(cabinet) as (_, port),
+            connected(port, cabinet.reader()) as (reader, writer),
+        ):
+            for _ in range(60):
+                writer.write(record)
+            reading = asyncio.ensure_future(reader.readexactly(replies))
+            while not reading.done():
+                heard.append(0)
+                await asyncio.sleep(0)
+            await reading
+
+    run(scenario())
+    # Some from what had come before, some from what has come since.
+    assert max(heard) <= 2 * READ_BYTES
+
+
 def test_a_handshake_byte_by_byte_is_one(cabinet: Cabinet) -> None:
     async def scenario() -> None:
         async with listening(cabinet) as (_, port):
@@ -275,6 +310,40 @@ def test_who_closes_in_order_is_answered_in_order(cabinet: Cabinet) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("together", [1, 10, 1300], ids="{} in a record".format)
+def test_a_client_that_says_no_more_still_gets_its_replies(cabinet: Cabinet, together: int) -> None:
+    number = 2600
+    requests = [frame(READ_0, n) for n in range(number)]
+    replies = b"".join(frame(GOT_0, n) for n in range(number))
+
+    async def scenario() -> None:
+        async with listening(cabinet) as (listener, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = cabinet.reader().wrap_bio(incoming, outgoing, server_hostname="localhost")
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    writer.write(outgoing.read())
+                    incoming.write(await eventually(reader.read(4096)))
+            for first in range(0, number, together):
+                tls.write(b"".join(requests[first : first + together]))
+            writer.write(outgoing.read())
+            writer.write_eof()
+            incoming.write(await eventually(reader.read()))
+            got = b""
+            while octets := tls.read(65536):  # none: the server said good-bye
+                got += octets
+            assert got == replies
+            writer.close()
+            await writer.wait_closed()
+            await until(lambda: not listener.connections)
+
+    run(scenario())
+
+
 def test_what_is_no_modbus_closes_the_connection_inside_tls_too(cabinet: Cabinet) -> None:
     async def scenario() -> None:
         async with listening(cabinet) as (listener, port):
@@ -303,6 +372,8 @@ def test_a_client_that_never_reads_is_heard_no_more(cabinet: Cabinet) -> None:
             [connection] = listener.connections
             unread = connection._transport.get_write_buffer_size()
             assert 0 < unread < listener.limits.unread_bytes + 1024
+            undecrypted = connection._transport._incoming.pending  # type: ignore[attr-defined]
+            assert 0 < undecrypted <= 4096
             writer.transport.resume_reading()
             for n in range(sent):
                 reply = await reader.readexactly(259)
@@ -441,6 +512,40 @@ def test_a_client_is_refused_and_the_reason_is_counted_and_said(
             assert f"127.0.0.1 is refused at 127.0.0.1:{port}: it {counted}" in caplog.messages
 
     run(scenario())
+
+
+def test_a_resumed_session_does_not_outlive_its_certificate(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=91)
+
+    def ask(port: int, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
+        plain = socket.create_connection(("127.0.0.1", port))
+        with context.wrap_socket(plain, server_hostname="localhost", session=session) as client:
+            assert client.session_reused is (session is not None)
+            client.sendall(frame(READ_0))
+            reply, session = client.recv(256)[7:], client.session
+            with suppress(OSError):
+                client.unwrap()  # of who does not say good-bye no session is kept
+            return reply, session
+
+    context = cabinet.reader(maximum_version=ssl.TLSVersion.TLSv1_2)
+
+    async def scenario() -> None:
+        async with listening(cabinet) as (_, port):
+            reply, session = await asyncio.to_thread(ask, port, None)
+            assert reply == GOT_0
+            assert session
+            reply, session = await asyncio.to_thread(ask, port, session)
+            assert reply == GOT_0
+            monkeypatch.setattr(tls, "datetime", Later)
+            assert (await asyncio.to_thread(ask, port, session))[0] == b""
+
+    run(scenario())
+    assert any("certificate has expired; is our clock right?" in text for text in caplog.messages)
 
 
 def test_a_refused_client_learns_why_though_it_has_asked_already(cabinet: Cabinet) -> None:
@@ -828,6 +933,22 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(cabinet: Ca
     )
     (cabinet.folder / "server.key").write_bytes(encrypted)
     with pytest.raises(ConfigError, match=r"server.key has a password.*openssl pkey -in"):
+        cabinet.files.load()
+
+
+def test_a_key_on_a_curve_that_nobody_knows_is_refused_in_words(cabinet: Cabinet) -> None:
+    key = serialization.load_pem_private_key((cabinet.folder / "server.key").read_bytes(), None)
+    octets = key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    p_256, other = (bytes.fromhex(f"06082A8648CE3D0301{last}") for last in ("07", "06"))
+    assert p_256 in octets
+    body = base64.encodebytes(octets.replace(p_256, other)).decode()
+    pem = f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n"
+    (cabinet.folder / "server.key").write_text(pem)
+    with pytest.raises(ConfigError, match=r"server.key or .*server.crt is of a rare kind \(Curve"):
         cabinet.files.load()
 
 

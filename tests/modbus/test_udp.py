@@ -163,6 +163,20 @@ def test_an_occupied_port_is_an_oserror_that_says_so() -> None:
     run(scenario())
 
 
+def test_ipv4_and_ipv6_can_be_served_on_the_same_port_by_two() -> None:
+    async def scenario() -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("::1", 0))
+            except OSError:
+                pytest.skip("this machine has no IPv6 loopback")
+        async with listening(host="::") as (_, port):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.bind(("0.0.0.0", port))
+
+    run(scenario())
+
+
 def test_after_stop_the_port_is_free() -> None:
     async def scenario() -> None:
         async with listening() as (host, port):

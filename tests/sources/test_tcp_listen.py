@@ -246,6 +246,32 @@ def test_a_want_of_file_descriptors_is_said_and_passes() -> None:
     run(scenario())
 
 
+def test_a_want_of_file_descriptors_costs_nobody_his_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    meter, port = simulated(), free_port()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def scenario() -> None:
+        async with hearing(source(f"tcp-listen://127.0.0.1:{port}")) as ear:
+            with await dial(port) as adapter, socket.socket() as other:
+                await send(adapter, meter.push())
+                await ear.until(lambda ear: len(ear.counters) == 1)
+                other.setblocking(False)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (other.fileno(), limits[1]))
+                try:
+                    await asyncio.get_running_loop().sock_connect(other, ("127.0.0.1", port))
+                    said = f"nobody can dial in on 127.0.0.1:{port}: Too many open files"
+                    heard = f"{said}; 127.0.0.1 is heard"
+                    await ear.until(lambda _: heard in caplog.messages)
+                    await send(adapter, meter.push())
+                    await ear.until(lambda ear: len(ear.counters) == 2)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    run(scenario())
+
+
 def test_stopping_closes_port_and_connection() -> None:
     port = free_port()
 

@@ -28,7 +28,7 @@ from serving import COUNT, FIRST, START_TIMEOUT_S, UNIT_ID, cores, octets, unit
 
 from gateway.modbus.responder import Responder
 from gateway.modbus.rtu import gap_s, sealed
-from gateway.modbus.server import SerialListener
+from gateway.modbus.rtu_server import SerialListener
 
 SECONDS = 15.0
 EXCHANGES = 12  # in a slice

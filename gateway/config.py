@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway import map_library
 from gateway.duration import parse_duration
@@ -22,8 +23,6 @@ from gateway.limits import (
     parse_size,
 )
 from gateway.located import ConfigError, Located, load, nearest
-from gateway.recording import Began, RecordingFile
-from gateway.recording.file import DEFAULT_MAX_BYTES, MAX_ROTATE, MIN_MAX_BYTES
 from gateway.registers import UNSAFE, Given, RegisterMap, Stale, rated_power_w
 from gateway.registers.register import MAX_ADDRESS
 from gateway.snapshot import Adjustment
@@ -36,7 +35,10 @@ from gateway.sources import Source, SourceAddress, open_source
 from gateway.state import default_path
 from gateway.telegram import Decoder, Key, Layout
 from gateway.telegram.layouts import LAYOUTS
-from gateway.tls_files import TlsFiles
+
+if TYPE_CHECKING:  # imported when a config has one
+    from gateway.recording import Began, RecordingFile
+    from gateway.tls_files import TlsFiles
 
 DEFAULT_HOLD_S = 15.0
 LONG_HOLD = "5min"  # what is served for longer without a telegram must be accepted
@@ -99,7 +101,7 @@ class SerialLine:
 class TlsConfig:
     """How a TLS listener knows its clients, and they it: its files, and the roles that may read."""
 
-    files: TlsFiles
+    files: "TlsFiles"
     roles: tuple[str, ...]
 
 
@@ -108,11 +110,13 @@ class RecordConfig:
     """Where a meter's bytes are recorded, how large a file may grow, how many older ones stay."""
 
     file: Path
-    max_bytes: int = DEFAULT_MAX_BYTES
-    rotate: int = 0
+    max_bytes: int
+    rotate: int
 
-    def recording(self, began: Began) -> RecordingFile:
+    def recording(self, began: "Began") -> "RecordingFile":
         """Return the file for a run of a recorder; nothing is opened yet."""
+        from gateway.recording import RecordingFile
+
         return RecordingFile(self.file, began, self.max_bytes, self.rotate)
 
 
@@ -396,6 +400,8 @@ class _Reader:
 
     def _record(self, record: Located, address: SourceAddress) -> RecordConfig:
         """Read record: {file: house.rec, max_size: 10MB, rotate: 5}."""
+        from gateway.recording.file import DEFAULT_MAX_BYTES, MAX_ROTATE, MIN_MAX_BYTES
+
         words = record.mapping(RECORD_WORDS, required=("file",))
         name = words["file"].text()
         if not name or "\0" in name:
@@ -499,6 +505,8 @@ class _Reader:
         for word in TLS_WORDS[:3]:
             if word not in words:
                 raise item.error(f"{word!r} is missing here: obisgate tls init makes the files")
+        from gateway.tls_files import TlsFiles
+
         files = TlsFiles(*(self._file_at(words[word]) for word in TLS_WORDS[:3]))
         for word in TLS_WORDS[:3]:
             self._files.reads(self._file_at(words[word]), f"a listener's {word}")

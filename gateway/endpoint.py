@@ -33,6 +33,14 @@ def show_endpoint(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def resolvable(host: str) -> bytes:
+    """Return a host as `getaddrinfo` takes it at once.
+
+    Text goes through Python's IDNA, whose tables take half a megabyte; a host is ASCII here.
+    """
+    return host.encode()
+
+
 def why_not_bound(host: str, port: int, problem: OSError, *, is_udp: bool = False) -> str:
     """Return why it is not possible to listen there, and what to do."""
     where = show_endpoint(host, port)

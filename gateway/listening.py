@@ -6,19 +6,23 @@ import errno
 import logging
 import socket
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
-from gateway.config import ListenerConfig, Transport, UnitConfig
+from gateway.config import ListenerConfig, TlsConfig, Transport, UnitConfig
 from gateway.endpoint import show_endpoint, why_not_bound
 from gateway.located import ConfigError
 from gateway.modbus.access import Kind
 from gateway.modbus.clients import Asking
 from gateway.modbus.knock import knock, rtu_question, tcp_question, tls_question
 from gateway.modbus.responder import Responder
-from gateway.modbus.server import Listener, RtuOverTcpListener, SerialListener
-from gateway.modbus.tls import TlsListener
-from gateway.modbus.udp import UdpListener
+from gateway.modbus.server import Listener
 from gateway.modbus.unit import Unit
-from gateway.tls_files import Credentials
+
+if TYPE_CHECKING:  # imported when a config has one
+    from gateway.modbus.rtu_server import SerialListener
+    from gateway.modbus.tls import TlsListener
+    from gateway.modbus.udp import UdpListener
+    from gateway.tls_files import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +30,6 @@ ADDRESS_RETRY_S = 5.0
 LEAVE_S = 0.1  # until an address that was left is free: uvloop closes a socket in its next turn
 
 Units = tuple[Mapping[int, Unit], Unit | None]  # by id, and the one for any other id
-NETWORKED: Mapping[Transport, type[Listener]] = {
-    Transport.TCP: Listener,
-    Transport.RTU_OVER_TCP: RtuOverTcpListener,
-}
 
 
 class Bound:
@@ -40,6 +40,8 @@ class Bound:
         self.config = config
         self.port: int | None = None
         self._responder = Responder(*units)
+        # One of them is there.
+        self._line = _line(config, self._responder)
         self._endpoint = _endpoint(config, self._responder)
         self._later: asyncio.Task[None] | None = None
 
@@ -54,8 +56,9 @@ class Bound:
 
         An address that this machine does not have now may come: then it opens later.
         """
-        if isinstance(self._endpoint, SerialListener):
-            await self._endpoint.start()
+        if self._line is not None:
+            await self._line.start()
+        if self._endpoint is None:
             return
         try:
             self.port = (await self._endpoint.start())[1]
@@ -67,24 +70,25 @@ class Bound:
     @property
     def awaited(self) -> str | None:
         """Return what is not there, so that nobody can be served: an address, or a serial line."""
-        if isinstance(self._endpoint, SerialListener):
-            return self.config.host if self._endpoint.trouble else None
-        return f"the address {self.config.host}" if self._endpoint.address is None else None
+        if self._line is not None:
+            return self.config.host if self._line.trouble else None
+        is_absent = self._endpoint is not None and self._endpoint.address is None
+        return f"the address {self.config.host}" if is_absent else None
 
     @property
     def connections(self) -> int:
         """How many clients are connected; over UDP and on a serial line none is."""
-        return 0 if isinstance(self._endpoint, SerialListener) else self._endpoint.access.inside
+        return self._endpoint.access.inside if self._endpoint is not None else 0
 
     async def ask(self, answer_s: float) -> str | None:
         """Ask as clients do; return in words why there is no answer, None: there is one.
 
         None as well of what cannot be asked from here, a line and an address that is not there.
         """
+        if self._line is not None and self._line.has_ended:
+            return f"nobody serves {self.config.host} any more"
         endpoint = self._endpoint
-        if isinstance(endpoint, SerialListener):
-            return f"nobody serves {self.config.host} any more" if endpoint.has_ended else None
-        if endpoint.address is None:
+        if endpoint is None or endpoint.address is None:
             return None
         is_udp = self.config.transport is Transport.UDP
         kind = socket.SOCK_DGRAM if is_udp else socket.SOCK_STREAM
@@ -94,7 +98,7 @@ class Bound:
         except OSError:
             return None
 
-    def change(self, config: ListenerConfig, units: Units, loaded: Credentials | None) -> None:
+    def change(self, config: ListenerConfig, units: Units, loaded: "Credentials | None") -> None:
         """Serve as a config of the same place says, at once and on open connections too.
 
         `loaded` is what was read from its TLS files. Who may not connect any more is closed, and
@@ -104,14 +108,15 @@ class Bound:
         self._responder.serve(*units)
         if isinstance(self._endpoint, Listener):
             self._endpoint.change(config.allow, config.limits)
-        elif isinstance(self._endpoint, UdpListener):
+        elif self._endpoint is not None:
             self._endpoint.change(config.allow)
-        if isinstance(self._endpoint, TlsListener) and config.tls and loaded:
-            self._endpoint.trust(config.tls.files, loaded, config.tls.roles)
+        if config.tls and loaded:
+            tls = cast("TlsListener", self._endpoint)
+            tls.trust(config.tls.files, loaded, config.tls.roles)
 
     async def leave(self) -> None:
         """Leave the address to another, with the connections open; `open` takes it again."""
-        if not isinstance(self._endpoint, SerialListener):
+        if self._endpoint is not None:
             self._endpoint.pause()
             await asyncio.sleep(LEAVE_S)
 
@@ -119,7 +124,9 @@ class Bound:
         """Close it and its connections."""
         if self._later:
             self._later.cancel()
-        self._endpoint.stop()
+        for each in (self._line, self._endpoint):
+            if each is not None:
+                each.stop()
 
     def status(self, now: float) -> dict[str, object]:
         """Return what it serves, who asks, and how often somebody was refused or asked wrongly.
@@ -130,7 +137,7 @@ class Bound:
         config, endpoint = self.config, self._endpoint
         asking: Sequence[Asking] = ()
         complaints: Mapping[Kind, int] = {}
-        if not isinstance(endpoint, SerialListener):
+        if endpoint is not None:
             asking = endpoint.clients.seen(now)
             complaints = endpoint.access.complaints.counts
         return {
@@ -138,7 +145,7 @@ class Bound:
             "transport": str(config.transport),
             "host": config.host,
             "port": self.port,
-            "trouble": endpoint.trouble if isinstance(endpoint, SerialListener) else None,
+            "trouble": self._line.trouble if self._line is not None else None,
             "units": {
                 unit_id: {"meter": unit.meter, "map": unit.map_name}
                 for unit_id, unit in units_of(config).items()
@@ -147,7 +154,7 @@ class Bound:
             "complaints": {str(kind): times for kind, times in complaints.items()},
         }
 
-    async def _open_later(self, endpoint: Listener | UdpListener) -> None:
+    async def _open_later(self, endpoint: "Listener | UdpListener") -> None:
         """Open it as soon as its address is there; say if something else prevents it then."""
         log.warning("%s is no address of this machine now; trying again", self.config.host)
         said = ""
@@ -232,33 +239,44 @@ def _share_port(old: Bound, new: Bound) -> bool:
     return old.port is not None and old.port == new.config.port and len(is_udp) == 1
 
 
-def _endpoint(
-    config: ListenerConfig, responder: Responder
-) -> Listener | UdpListener | SerialListener:
-    if config.line is not None:
-        line = config.line
-        return SerialListener(
-            config.host,
-            responder,
-            baud=line.baud,
-            parity=line.parity,
-            stop_bits=line.stop_bits,
-        )
-    if config.tls is not None:
-        return TlsListener(
-            config.host,
-            config.port,
-            responder,
-            config.allow,
-            files=config.tls.files,
-            roles=config.tls.roles,
-            limits=config.limits,
-        )
-    if config.transport is Transport.UDP:
-        return UdpListener(config.host, config.port, responder, config.allow)
-    return NETWORKED[config.transport](
-        config.host, config.port, responder, config.allow, config.limits
+def _line(config: ListenerConfig, responder: Responder) -> "SerialListener | None":
+    """Return what serves a serial line; None: it is no line that is served."""
+    if config.line is None:
+        return None
+    from gateway.modbus.rtu_server import SerialListener
+
+    line = config.line
+    return SerialListener(
+        config.host, responder, baud=line.baud, parity=line.parity, stop_bits=line.stop_bits
     )
+
+
+def _endpoint(config: ListenerConfig, responder: Responder) -> "Listener | UdpListener | None":
+    """Return what serves on the network; None: a serial line is served.
+
+    Each is imported when a config has one, so that nobody carries TLS and RTU for nothing.
+    """
+    at, allow, limits = (config.host, config.port), config.allow, config.limits
+    match config.transport:
+        case Transport.SERIAL:
+            return None
+        case Transport.TLS:
+            from gateway.modbus.tls import TlsListener
+
+            tls = cast(TlsConfig, config.tls)
+            return TlsListener(
+                *at, responder, allow, files=tls.files, roles=tls.roles, limits=limits
+            )
+        case Transport.UDP:
+            from gateway.modbus.udp import UdpListener
+
+            return UdpListener(*at, responder, allow)
+        case Transport.RTU_OVER_TCP:
+            from gateway.modbus.rtu_server import RtuOverTcpListener
+
+            return RtuOverTcpListener(*at, responder, allow, limits)
+        case _:
+            return Listener(*at, responder, allow, limits)
 
 
 def _asking_status(asking: Asking) -> dict[str, object]:

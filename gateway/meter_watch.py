@@ -7,17 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.config import MeterConfig
 from gateway.health import SILENT_S, Diagnosis, Health
 from gateway.meter import Heard, Held, Meter, News
-from gateway.recording import Began, Recorder
 from gateway.snapshot import Judge
 from gateway.snapshot.plausibility import Seen
 from gateway.sources import Source, SourceError, keep_running
 from gateway.sources.source import Deliver, Opened
 from gateway.telegram import Fault, Layer, Layout, Telegram
+
+if TYPE_CHECKING:
+    from gateway.recording import Recorder  # imported when a meter is recorded
 
 log = logging.getLogger(__name__)
 
@@ -278,9 +280,11 @@ class MeterWatch:
         log.warning("%s: %s%s", self.meter.name, text, since)
 
 
-def _recorder(config: MeterConfig) -> Recorder | None:
+def _recorder(config: MeterConfig) -> "Recorder | None":
     if config.record is None:
         return None
+    from gateway.recording import Began, Recorder
+
     began = time.monotonic()
     file = config.record.recording(Began(datetime.now().astimezone(), config.source.describe()))
     return Recorder(file, began, lambda text: log.warning("%s: %s", config.name, text))

@@ -6,11 +6,10 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import __version__
 from gateway.changes import is_same_meter, listener_changes, meter_changes
-from gateway.combined import Combined
 from gateway.config import Config, ListenerConfig, Metered, UnitConfig
 from gateway.control import ControlSocket, Question, config_place, socket_path
 from gateway.listening import Bound, Units, open_all, place_of, units_of
@@ -23,8 +22,11 @@ from gateway.snapshot.plausibility import Seen
 from gateway.stalls import Pulse, watched
 from gateway.state import StateFile
 from gateway.telegram import Telegram
-from gateway.tls_files import Credentials
-from gateway.virtual_meter import Combinable
+
+if TYPE_CHECKING:  # imported when a config has one
+    from gateway.combined import Combined
+    from gateway.tls_files import Credentials
+    from gateway.virtual_meter import Combinable
 
 log = logging.getLogger(__name__)
 
@@ -349,7 +351,7 @@ class _Place(NamedTuple):
     bound: Bound
     config: ListenerConfig
     units: Units
-    loaded: Credentials | None
+    loaded: "Credentials | None"
 
     def changes(self) -> list[str]:
         """Return what will be new about it; nothing of one that is itself new."""
@@ -366,8 +368,12 @@ def _changes(places: Sequence[_Place]) -> list[str]:
     return [text for each in places for text in each.changes()]
 
 
-def _combine(config: Config, watches: Watches) -> Sequence[Combined]:
+def _combine(config: Config, watches: Watches) -> "Sequence[Combined]":
     """Return the virtual meters, each behind those that it is made of."""
+    if not config.virtual_meters:
+        return ()
+    from gateway.combined import Combined
+
     known: dict[str, Combinable] = {name: watch.meter for name, watch in watches.items()}
     adjustments = {name: meter.adjustment for name, meter in config.meters.items()}
     roots = {name: frozenset((name,)) for name in watches}
@@ -381,7 +387,7 @@ def _combine(config: Config, watches: Watches) -> Sequence[Combined]:
     return combined
 
 
-def _meters(watches: Watches, combined: Sequence[Combined]) -> Meters:
+def _meters(watches: Watches, combined: "Sequence[Combined]") -> Meters:
     """Return all meters by name."""
     meters: dict[str, Served] = {name: watch.meter for name, watch in watches.items()}
     return meters | {each.meter.name: each.meter for each in combined}

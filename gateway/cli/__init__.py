@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C while the libraries load ends as quietly as later.
     from gateway import __version__
+    from gateway.cli.command import Help
     from gateway.located import ConfigError, hide_keys
 
     class Parser(argparse.ArgumentParser):
@@ -56,6 +57,7 @@ def _run(arguments: Sequence[str]) -> int:
         prog="obisgate",
         description="Makes a smart meter look like the energy meter that an inverter knows.",
         epilog="obisgate COMMAND --help shows an example of each.",
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"obisgate {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,21 @@ from gateway.telegram import Fault, Key, Telegram
 
 KEY_VARIABLE = "OBISGATE_KEY"
 AUTH_KEY_VARIABLE = "OBISGATE_AUTH_KEY"
+PLAIN_COLUMNS = 80  # where there is no terminal
 
 Commands = Any  # argparse._SubParsersAction is not public
 Command = Callable[[argparse.Namespace], int]
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """A command's help, as wide as the terminal.
+
+    argparse makes one for each option that is added, and asks `shutil` for the width: which brings
+    all of Python's compression along, half a megabyte.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
 
 
 def add_command(
@@ -26,7 +39,7 @@ def add_command(
         help=summary,
         description=summary,
         epilog=f"example:\n{example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.set_defaults(command=command)
     return parser
@@ -51,6 +64,15 @@ def keys(options: argparse.Namespace) -> tuple[Key | None, Key | None]:
         _key(options.key_file, KEY_VARIABLE),
         _key(options.auth_key_file, AUTH_KEY_VARIABLE),
     )
+
+
+def _columns() -> int:
+    with suppress(KeyError, ValueError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    with suppress(OSError):
+        return os.get_terminal_size().columns or PLAIN_COLUMNS
+    return PLAIN_COLUMNS
 
 
 def _key(path: Path | None, variable: str) -> Key | None:

@@ -73,8 +73,6 @@ def run(options: argparse.Namespace) -> int:
     signals = _Signals()
     show = _Json() if options.log_format == "json" else _Text()
     logging.basicConfig(level=logging.INFO, handlers=[show.handler()])
-    # Its own messages are about a datastore that nobody reads.
-    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(config, show, signals))

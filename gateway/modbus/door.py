@@ -7,6 +7,8 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from gateway.endpoint import resolvable
+
 # Of one connection, in the kernel, each way; Linux doubles it for what it keeps beside the bytes.
 KERNEL_BUFFER_BYTES = 16 * 1024
 # A client that was switched off is known for gone after 60 + 3 × 10 s of silence.
@@ -151,7 +153,9 @@ def _spare() -> int | None:
 async def places(host: str, port: int) -> list[Place]:
     """Return all that a host's name stands for; OSError: it is no name."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = await loop.getaddrinfo(
+        resolvable(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
     return [Place(*place) for place in dict.fromkeys((info[0], info[4]) for info in found)]
 
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 
 from gateway.endpoint import LOOPBACK, show_endpoint
 from gateway.modbus.responder import MBAP, MODBUS_PROTOCOL
-from gateway.modbus.rtu import sealed
 
 READ_EXCEPTION_STATUS = bytes((0x07,))  # MAP 6.7: for serial lines alone, and a whole request
 ANSWER_BYTES = 512
@@ -31,6 +30,8 @@ def tcp_question(unit: int) -> bytes:
 
 def rtu_question(unit: int) -> bytes:
     """Return what is asked where RTU frames are spoken; a unit that is not served is silent."""
+    from gateway.modbus.rtu import sealed
+
     return sealed(bytes((unit,)) + READ_EXCEPTION_STATUS)
 
 

@@ -1,49 +1,35 @@
-"""Modbus listeners over TCP and on a serial line, as servers of pymodbus; the responder answers.
+"""Modbus listeners over TCP; the responder answers.
 
-The only file that knows pymodbus' server, and it takes of it only what opens serial ports. Its
-request handler and its RTU framer (3.16.1) lose pipelined requests and the request behind a byte of
-noise or behind an unknown function, answer wrong counts wrongly, and on a bus answer unit ids of
-others and broadcasts. So a connection here is a plain asyncio protocol, and `rtu` does the framing.
-Its serial server does not open a lost port again either; `SerialListener` does.
+pymodbus' request handler (3.16.1) loses pipelined requests and the request behind an unknown
+function, and answers wrong counts wrongly. So a connection here is a plain asyncio protocol.
 """
 
 import asyncio
-import errno
 import logging
-import termios
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
-
-from pymodbus.server import ModbusSerialServer, ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
+from typing import TYPE_CHECKING, Any, cast
 
 from gateway.endpoint import why_not_bound
-from gateway.limits import KIB, Limits
+from gateway.limits import Limits
 from gateway.modbus.access import Access, Kind, Network
-from gateway.modbus.clients import Client, Clients, Overhearing
+from gateway.modbus.clients import Client, Clients
 from gateway.modbus.door import ABSENT, Door, Place, doors, places
 from gateway.modbus.responder import Conversation, Responder
-from gateway.modbus.rtu import MAX_FRAME_BYTES, SILENCE_S, RtuConversation, gap_s
-from gateway.sources.serial_port import cause_of, errno_of
+
+if TYPE_CHECKING:
+    from gateway.modbus.rtu import RtuConversation  # which most gateways need not carry
 
 log = logging.getLogger(__name__)
 
 READ_BYTES = 1024  # of one connection before it is the next one's turn
 REPLIES_TO_ONE_READ = (READ_BYTES // 12 + 1) * 259  # each for 125 registers
 LOOK_EVERY_S = 1.0  # at the clients whose time may be up
-MAX_NOISE_BYTES = 16 * KIB  # 17 s at 9600 baud: no frame will come out of this
 PLACE_RETRY_S = 5.0
-FIRST_RETRY_S = 1.0
-LONGEST_RETRY_S = 5.0  # some inverters bear a silent meter for 10 s only
-MAX_UNSENT = 8  # replies that wait for a serial line which takes nothing
-
-# pymodbus wants a datastore of its own; no request ever reaches it.
-_NO_DATASTORE = SimDevice(0, simdata=[SimData(0, datatype=DataType.REGISTERS, values=0)])
 
 
-class Listener(ModbusTcpServer):
+class Listener:
     """A Modbus TCP endpoint. `allow` names the networks that may connect; empty: all.
 
     A host may stand for several addresses. It listens on those that this machine has, and on the
@@ -61,7 +47,6 @@ class Listener(ModbusTcpServer):
         allow: Sequence[Network] = (),
         limits: Limits | None = None,
     ) -> None:
-        super().__init__(_NO_DATASTORE, address=(host, port))
         self.responder = responder
         self.connections: set[Connection] = set()
         self.address: tuple[str, int] | None = None  # in use while it listens
@@ -121,11 +106,11 @@ class Listener(ModbusTcpServer):
             self._timer = None
         self.access.complaints.finish(time.monotonic())
 
-    def handle_new_connection(self) -> "Connection":  # type: ignore[override]
-        """Give pymodbus' listening socket our own connections."""
+    def greet(self) -> asyncio.BaseProtocol:
+        """Return the protocol of a new connection."""
         return Connection(self)
 
-    def converse(self, client: Client) -> Conversation | RtuConversation:
+    def converse(self, client: Client) -> "Conversation | RtuConversation":
         """Start a connection's conversation, which counts what the client asks."""
         return Conversation(self.responder, client)
 
@@ -149,7 +134,7 @@ class Listener(ModbusTcpServer):
     def _open(self, bound: Sequence[Door]) -> None:
         self._doors += bound
         for door in bound:
-            door.open(self.handle_new_connection, self._out_of_descriptors)
+            door.open(self.greet, self._out_of_descriptors)
 
     def _retry_later(self, absent: Sequence[Place], said: set[str]) -> None:
         loop = asyncio.get_running_loop()
@@ -179,25 +164,6 @@ class Listener(ModbusTcpServer):
     def _out_of_descriptors(self, host: str) -> None:
         text = "no file descriptor is left for new clients: raise the limit (ulimit -n)"
         self.access.say(Kind.NO_DESCRIPTORS, host, text)
-
-
-class RtuOverTcpListener(Listener):
-    """RTU frames over TCP, as a transparent converter of an RS485 line carries them.
-
-    As on the line, other unit ids are not answered, and frames come at any pace between any noise.
-    But who brings nothing but noise is sent away: each byte of it costs what a request costs.
-    """
-
-    read_bytes = MAX_FRAME_BYTES
-    foreign = (
-        f"sent {MAX_NOISE_BYTES // KIB} KiB without one sound RTU frame, closed: are the "
-        "converter's baud rate and parity those of its line?"
-    )
-
-    def converse(self, client: Client) -> RtuConversation:
-        """Start a connection's conversation, which counts what the client asks."""
-        overhearing = Overhearing(self.responder, client)
-        return RtuConversation(overhearing, max_noise=MAX_NOISE_BYTES)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -348,167 +314,3 @@ class Connection(asyncio.BufferedProtocol):
 
     def _complain(self, kind: Kind, text: str) -> None:
         self._listener.access.say(kind, self.address, f"{self.address} {text}")
-
-
-class SerialListener(ModbusSerialServer):
-    """Modbus RTU on a serial line, opened again whenever it was lost.
-
-    `parity` is N, E or O. A reply starts `reply_after_s` after the last byte of its request came;
-    None: after the silence that must part two frames at this baud rate, so that the client's
-    adapter has let go of the line.
-    """
-
-    def __init__(
-        self,
-        device: str,
-        responder: Responder,
-        *,
-        baud: int = 9600,
-        parity: str = "N",
-        stop_bits: int = 1,
-        reply_after_s: float | None = None,
-    ) -> None:
-        super().__init__(
-            _NO_DATASTORE, port=device, baudrate=baud, parity=parity, stopbits=stop_bits
-        )
-        self.responder = responder
-        self.gap_s = gap_s(baud, 9 + (parity != "N") + stop_bits)  # a start bit, 8 data bits
-        self.reply_after_s = self.gap_s if reply_after_s is None else reply_after_s
-        self._device = device
-        self._setting = f"{baud} baud 8{parity}{stop_bits}"
-        self._line: Line | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self.trouble: str | None = None  # why it is not open now
-        self._causes: set[str] = set()  # why it was not open, said since bytes last came
-        self._is_open_said = False
-
-    @property
-    def has_ended(self) -> bool:
-        """Tell whether nobody cares for the line any more, though nobody stopped it."""
-        return self._keeper is not None and self._keeper.done()
-
-    async def start(self) -> str:
-        """Open the line; return its device. One that cannot be opened now is tried again."""
-        tried = asyncio.Event()
-        self._keeper = asyncio.create_task(self._keep_open(tried))
-        self._keeper.add_done_callback(lambda _: tried.set())
-        await tried.wait()
-        return self._device
-
-    def stop(self) -> None:
-        """Close the line."""
-        if self._keeper:
-            self._keeper.cancel()
-        if self._line:
-            self._line.close()
-
-    def bytes_came(self) -> None:
-        """Take the line for a good one: what goes wrong from now on is news."""
-        self._causes.clear()
-
-    def handle_new_connection(self) -> "Line":  # type: ignore[override]
-        """Give pymodbus' serial port our own connection."""
-        return Line(self)
-
-    async def _keep_open(self, tried: asyncio.Event) -> None:
-        """Open the line again and again, with growing pauses; `tried` is set after the first."""
-        pause_s = FIRST_RETRY_S
-        try:
-            while True:
-                try:
-                    line = await self._open()
-                # termios.error is no OSError.
-                except (OSError, ValueError, OverflowError, termios.error) as problem:
-                    self._say(self._why_not(problem))
-                else:
-                    self._say_open()
-                    tried.set()
-                    why = await line.lost
-                    self._say(f"{self._device} is gone ({why or 'closed'}): check the cable")
-                    if line.was_used:
-                        pause_s = FIRST_RETRY_S
-                tried.set()
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_RETRY_S)
-        finally:
-            if self._line:
-                self._line.close()
-
-    async def _open(self) -> "Line":
-        # Not `listen`: that one hides the OSError.
-        _, line = await self.call_create()
-        self._line = cast(Line, line)
-        await self._line.made
-        return self._line
-
-    def _why_not(self, problem: Exception) -> str:
-        number = errno_of(problem)
-        if number == errno.EINVAL:
-            return f"{self._device} refuses {self._setting}: its driver knows no such setting"
-        return cause_of(self._device, number, str(problem))
-
-    def _say(self, cause: str) -> None:
-        self.trouble = cause
-        if cause not in self._causes:
-            self._causes.add(cause)
-            self._is_open_said = False
-            log.warning("%s; trying again", cause)
-
-    def _say_open(self) -> None:
-        self.trouble = None
-        if not self._is_open_said:
-            log.warning("serial line %s, %s is open", self._device, self._setting)
-        self._is_open_said = True
-
-
-class Line(asyncio.Protocol):
-    """A serial line from its opening to its loss."""
-
-    def __init__(self, listener: SerialListener) -> None:
-        loop = asyncio.get_running_loop()
-        self.made: asyncio.Future[None] = loop.create_future()
-        self.lost: asyncio.Future[Exception | None] = loop.create_future()
-        self.was_used = False
-        self._loop = loop
-        self._listener = listener
-        self._conversation = RtuConversation(listener.responder, max(SILENCE_S, listener.gap_s))
-        self._transport: asyncio.Transport | None = None
-        self._is_closed = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Be open."""
-        self._transport = cast(asyncio.Transport, transport)
-        if self._is_closed:
-            self.close()
-        elif not self.made.done():
-            self.made.set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        """Answer what is complete."""
-        self.was_used = True
-        self._listener.bytes_came()
-        replies = self._conversation.receive(data, time.monotonic())
-        if not replies:
-            return
-        if self._listener.reply_after_s:
-            self._loop.call_later(self._listener.reply_after_s, self._send, replies)
-        else:
-            self._send(replies)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell that the line is gone, and why."""
-        self._transport = None
-        if not self.lost.done():
-            self.lost.set_result(exc)
-
-    def close(self) -> None:
-        """Close the port; what was not sent by now is not sent."""
-        self._is_closed = True
-        if self._transport:
-            self._transport.close()
-        self._transport = None
-
-    def _send(self, replies: bytes) -> None:
-        # pymodbus' transport never asks to pause, and keeps what the port does not take.
-        if self._transport and self._transport.get_write_buffer_size() < MAX_UNSENT:
-            self._transport.write(replies)

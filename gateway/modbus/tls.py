@@ -120,9 +120,9 @@ class TlsListener(Listener):
             self._watch.cancel()
         super().pause()
 
-    def handle_new_connection(self) -> "TlsConnection":  # type: ignore[override]
-        """Give pymodbus' listening socket our own connections, inside of TLS."""
-        return TlsConnection(self, super().handle_new_connection())
+    def greet(self) -> asyncio.BaseProtocol:
+        """Return the protocol of a new connection, inside of TLS."""
+        return TlsConnection(self, Connection(self))
 
     def server_side(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """Return the server's end of a new TLS connection."""

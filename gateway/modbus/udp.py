@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
+from gateway.endpoint import resolvable
 from gateway.modbus.access import Access, Kind, Network
 from gateway.modbus.clients import Clients
 from gateway.modbus.responder import MAX_LENGTH, MBAP, MIN_LENGTH, MODBUS_PROTOCOL, Responder
@@ -37,7 +38,8 @@ class UdpListener(asyncio.DatagramProtocol):
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(*self._at, type=socket.SOCK_DGRAM)
+        host, port = self._at
+        found = await loop.getaddrinfo(resolvable(host), port, type=socket.SOCK_DGRAM)
         # Bound here: uvloop (0.23) does not tell why it cannot.
         endpoint = _bound([(info[0], info[4]) for info in found])
         transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=endpoint)

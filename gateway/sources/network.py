@@ -11,7 +11,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
-from gateway.endpoint import show_endpoint
+from gateway.endpoint import resolvable, show_endpoint
 from gateway.sources.address import Network
 from gateway.sources.source import Deliver, SourceError, aside
 
@@ -120,7 +120,7 @@ async def addresses(
     host: str, port: int, kind: socket.SocketKind
 ) -> Sequence[tuple[socket.AddressFamily, Any]]:
     """Return the family and the address of each of a host's addresses; OSError if it has none."""
-    found = await aside(lambda: socket.getaddrinfo(host, port, type=kind))
+    found = await aside(lambda: socket.getaddrinfo(resolvable(host), port, type=kind))
     return [(family, address) for family, *_, address in found]
 
 
@@ -183,7 +183,7 @@ def why_unreached(host: str, port: int, problem: BaseException) -> str:
 def why_unknown(host: str) -> str | None:
     """Return why a host's name leads nowhere; None if it has an address. This may take seconds."""
     try:
-        socket.getaddrinfo(host, None)
+        socket.getaddrinfo(resolvable(host), None)
     except OSError as problem:
         return why_unreached(host, 0, problem)
     return None

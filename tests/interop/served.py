@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from gateway import map_library
 from gateway.modbus.responder import Responder
-from gateway.modbus.server import Listener, RtuOverTcpListener
+from gateway.modbus.rtu_server import RtuOverTcpListener
+from gateway.modbus.server import Listener
 from gateway.modbus.udp import UdpListener
 from gateway.modbus.unit import Unit
 from gateway.registers import Given, Image, Register, RegisterMap, Table

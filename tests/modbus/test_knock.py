@@ -14,7 +14,8 @@ import pytest
 from gateway.certificates import new_authority, new_server
 from gateway.limits import Limits
 from gateway.modbus.knock import knock, rtu_question, tcp_question, tls_question
-from gateway.modbus.server import Listener, RtuOverTcpListener
+from gateway.modbus.rtu_server import RtuOverTcpListener
+from gateway.modbus.server import Listener
 from gateway.modbus.tls import TlsListener
 from gateway.modbus.udp import UdpListener
 from gateway.tls_files import TlsFiles

@@ -23,14 +23,8 @@ from gateway.modbus import door
 from gateway.modbus.access import Kind
 from gateway.modbus.door import KERNEL_BUFFER_BYTES
 from gateway.modbus.rtu import sealed
-from gateway.modbus.server import (
-    MAX_NOISE_BYTES,
-    READ_BYTES,
-    REPLIES_TO_ONE_READ,
-    Connection,
-    Listener,
-    RtuOverTcpListener,
-)
+from gateway.modbus.rtu_server import MAX_NOISE_BYTES, RtuOverTcpListener
+from gateway.modbus.server import READ_BYTES, REPLIES_TO_ONE_READ, Connection, Listener
 from gateway.modbus.udp import UdpListener
 
 from .served import GOT_0, PATIENCE_S, READ_0, eventually, responder, run
@@ -411,7 +405,7 @@ def test_after_a_full_buffer_it_is_the_next_ones_turn(kind: type[Listener]) -> N
     async def scenario() -> None:
         nonlocal turn
         listener = kind("127.0.0.1", 0, responder())
-        listener.handle_new_connection = lambda: Counted(listener)  # type: ignore[method-assign]
+        listener.greet = lambda: Counted(listener)  # type: ignore[method-assign]
         address = await listener.start()
         with socket.socket() as client:
             client.connect(address)

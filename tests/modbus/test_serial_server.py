@@ -18,10 +18,10 @@ from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusIOException
 from pymodbus.framer import FramerType
 
-from gateway.modbus import server
+from gateway.modbus import rtu_server
 from gateway.modbus.responder import Responder
 from gateway.modbus.rtu import gap_s, sealed
-from gateway.modbus.server import RtuOverTcpListener, SerialListener
+from gateway.modbus.rtu_server import RtuOverTcpListener, SerialListener
 
 from .served import GOT_0, PATIENCE_S, READ_0, eventually, responder, run
 
@@ -103,8 +103,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "FIRST_RETRY_S", 0.002)
-    monkeypatch.setattr(server, "LONGEST_RETRY_S", 0.01)
+    monkeypatch.setattr(rtu_server, "FIRST_RETRY_S", 0.002)
+    monkeypatch.setattr(rtu_server, "LONGEST_RETRY_S", 0.01)
 
 
 @asynccontextmanager
@@ -199,7 +199,7 @@ def test_replies_that_nobody_fetches_do_not_pile_up() -> None:
                 await asyncio.sleep(0)
             assert listener._line
             assert listener._line._transport
-            assert listener._line._transport.get_write_buffer_size() <= server.MAX_UNSENT
+            assert listener._line._transport.get_write_buffer_size() <= rtu_server.MAX_UNSENT
             assert await line.reply(255) == sealed(b"\x01\x03\xfa" + bytes(250))
 
     run(scenario())
@@ -307,7 +307,7 @@ def test_a_cause_that_stays_is_said_once(tmp_path: Path, caplog: pytest.LogCaptu
     attempts: list[object] = []
 
     class Counted(SerialListener):
-        async def _open(self) -> server.Line:
+        async def _open(self) -> rtu_server.Line:
             attempts.append(None)
             return await super()._open()
 

@@ -13,7 +13,8 @@ from gateway.meter import Meter
 from gateway.modbus import udp
 from gateway.modbus.responder import MBAP, Conversation, Responder
 from gateway.modbus.rtu import RtuConversation, sealed
-from gateway.modbus.server import Listener, RtuOverTcpListener
+from gateway.modbus.rtu_server import RtuOverTcpListener
+from gateway.modbus.server import Listener
 from gateway.modbus.unit import MAX_REPLIES, Unit
 from gateway.registers import ExceptionCode, RegisterMap, Stale, Table
 from gateway.registers.mapfile import STALE_IN_MAPS

@@ -624,7 +624,7 @@ def test_known_objects_are_judged_as_all_others(pushed: tuple[bytes, bytes, byte
     _, before, body = pushed
     known = named.objects(before + body, len(before))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(named, "_KNOWN", {})
+        patch.setattr(named, "_NAMES", {})
         others = named.objects(before + body, len(before))
     if isinstance(known, tuple) and isinstance(others, tuple):
         assert known[0].entries == others[0].entries

@@ -49,7 +49,7 @@ class Door(socket.socket):
     a hundred vain attempts, and uvloop (0.23) sends newcomers away without telling.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, kernel_bytes: int = KERNEL_BUFFER_BYTES) -> None:
         # By its protocol asyncio knows that TCP_NODELAY is due, without which replies wait 40 ms.
         super().__init__(place.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._reserve: int | None = None
@@ -59,7 +59,7 @@ class Door(socket.socket):
         self._pause: asyncio.TimerHandle | None = None
         self._arriving: set[asyncio.Task[None]] = set()
         try:
-            _prepare(self)
+            _prepare(self, kernel_bytes)
             self.bind(place.address)
         except OSError:
             self.close()
@@ -159,7 +159,9 @@ async def places(host: str, port: int) -> list[Place]:
     return [Place(*place) for place in dict.fromkeys((info[0], info[4]) for info in found)]
 
 
-def doors(wanted: Sequence[Place]) -> tuple[list[Door], list[Place]]:
+def doors(
+    wanted: Sequence[Place], kernel_bytes: int = KERNEL_BUFFER_BYTES
+) -> tuple[list[Door], list[Place]]:
     """Return a bound socket for each place that this machine has now, and the places it has not.
 
     OSError: it has none of them, or one is taken or forbidden.
@@ -168,7 +170,7 @@ def doors(wanted: Sequence[Place]) -> tuple[list[Door], list[Place]]:
     absent: dict[Place, OSError] = {}
     for place in wanted:
         try:
-            bound.append(Door(place))
+            bound.append(Door(place, kernel_bytes))
         except OSError as problem:
             if problem.errno not in ABSENT:
                 _close(bound)
@@ -185,13 +187,13 @@ def _close(bound: Sequence[Door]) -> None:
         door.close()
 
 
-def _prepare(door: Door) -> None:
+def _prepare(door: Door, kernel_bytes: int) -> None:
     door.setblocking(False)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if door.family == socket.AF_INET6:
         door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-        door.setsockopt(socket.SOL_SOCKET, option, KERNEL_BUFFER_BYTES)
+        door.setsockopt(socket.SOL_SOCKET, option, kernel_bytes)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         (socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),

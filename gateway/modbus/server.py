@@ -15,7 +15,7 @@ from gateway.endpoint import why_not_bound
 from gateway.limits import Limits
 from gateway.modbus.access import Access, Kind, Network
 from gateway.modbus.clients import Client, Clients
-from gateway.modbus.door import ABSENT, Door, Place, doors, places
+from gateway.modbus.door import ABSENT, KERNEL_BUFFER_BYTES, Door, Place, doors, places
 from gateway.modbus.responder import Conversation, Responder
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Listener:
     """
 
     read_bytes = READ_BYTES
+    kernel_bytes = KERNEL_BUFFER_BYTES
     foreign = "does not speak Modbus TCP, closed"
 
     def __init__(
@@ -62,7 +63,7 @@ class Listener:
 
     async def start(self) -> tuple[str, int]:
         """Listen; return the address and port in use. OSError says why that is not possible."""
-        bound, absent = doors(await places(*self._at))
+        bound, absent = doors(await places(*self._at), self.kernel_bytes)
         for place in absent:
             log.warning("%s is no address of this machine now; trying again", self._shown(place))
         self._open(bound)
@@ -145,7 +146,7 @@ class Listener:
         still: list[Place] = []
         for place in absent:
             try:
-                self._open(doors([place])[0])
+                self._open(doors([place], self.kernel_bytes)[0])
             except OSError as problem:
                 still.append(place)
                 why = why_not_bound(place.host, self._at[1], problem)

@@ -24,6 +24,7 @@ from gateway.endpoint import show_endpoint
 from gateway.limits import KIB, Limits
 from gateway.located import ConfigError
 from gateway.modbus.access import Kind, Network
+from gateway.modbus.door import KERNEL_BUFFER_BYTES
 from gateway.modbus.responder import Responder
 from gateway.modbus.server import Connection, Listener
 from gateway.tls_files import Credentials, TlsFiles
@@ -71,6 +72,8 @@ class TlsListener(Listener):
     that were refused before their first request, by reason. Files that change are loaded within
     `reload_s`; with other `clients_ca` all clients must come again.
     """
+
+    kernel_bytes = KERNEL_BUFFER_BYTES // 2  # beside it stands what OpenSSL keeps, some 50 KiB
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ from gateway.certificates import ROLE_OID, Issued, new_authority, new_client, ne
 from gateway.limits import Limits
 from gateway.located import ConfigError
 from gateway.modbus import server, tls
+from gateway.modbus.door import KERNEL_BUFFER_BYTES
 from gateway.modbus.server import READ_BYTES, Connection
 from gateway.modbus.tls import TlsListener
 from gateway.tls_files import TlsFiles
@@ -372,6 +373,10 @@ def test_a_client_that_never_reads_is_heard_no_more(cabinet: Cabinet) -> None:
             [connection] = listener.connections
             unread = connection._transport.get_write_buffer_size()
             assert 0 < unread < listener.limits.unread_bytes + 1024
+            servers = connection.get_extra_info("socket")
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                kept = servers.getsockopt(socket.SOL_SOCKET, buffer)
+                assert kept == KERNEL_BUFFER_BYTES, "half of what a plain listener has, told twice"
             undecrypted = connection._transport._incoming.pending  # type: ignore[attr-defined]
             assert 0 < undecrypted <= 4096
             writer.transport.resume_reading()

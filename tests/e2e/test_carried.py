@@ -3,8 +3,9 @@
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -50,9 +51,15 @@ def meter(key: str) -> SimulatedMeter:
 
 
 @pytest.fixture
-def _imports_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each process of this test write on its standard error what it imports."""
+def _imports_are_told(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let each process of this test write on its standard error what it imports.
+
+    Beside a config whose path is as long as a test's it finds a short place for its socket.
+    """
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    with TemporaryDirectory() as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        yield
 
 
 def imported(errors: str) -> set[str]:

@@ -11,12 +11,14 @@ from typing import Protocol
 from gateway.modbus.identification import identification, server_id
 from gateway.modbus.unit import Unit
 from gateway.registers import ExceptionCode, Table
+from gateway.snapshot import Snapshot
 
 READS: Mapping[int, Table] = {0x03: Table.HOLDING, 0x04: Table.INPUT}  # MAP 6.3, 6.4
 READ_REQUEST = struct.Struct(">BHH")  # function code, starting address, quantity
 WRITE_MANY_REQUEST = struct.Struct(">BHHB")  # MAP 6.12
 MAX_WRITE_REGISTERS = 123
 EXCEPTION_BIT = 0x80  # MAP 7
+MAX_KNOWN = 256  # replies of a listener: no clients ask for so many ranges in turn
 
 # MBAP header, MG 3.1.3: transaction, protocol (0), length from the unit id on, unit id.
 MBAP = struct.Struct(">HHHB")
@@ -33,6 +35,10 @@ READ_HEAD = struct.pack(">HH", MODBUS_PROTOCOL, 1 + READ_REQUEST.size)
 READ_FRAME_BYTES = MBAP.size + READ_REQUEST.size
 UNIT_AT = len(READ_HEAD)
 PDU_AT = UNIT_AT + 1
+
+
+# The reply to a read, without the transaction; it holds as long as the unit shows the snapshot.
+Known = tuple[bytes, Unit, Snapshot]
 
 
 class Count(Protocol):
@@ -63,6 +69,7 @@ class Responder:
         """Answer for these units from the next request on, on connections that are open too."""
         self._units = units
         self._any_unit = any_unit
+        self.known: dict[bytes, Known] = {}  # by what was asked, without the transaction
 
     def serves(self, unit: int) -> bool:
         """Tell whether there is such a unit; on a bus every other one is somebody else's."""
@@ -90,16 +97,15 @@ class Responder:
             reply = _other(served, pdu)
         return _exception(function, reply) if isinstance(reply, ExceptionCode) else reply
 
-    def recall(self, asked: bytes, now: float) -> bytes | None:
-        """Return the reply that a read would get again, None: not known; both as in `remember`."""
-        served = self._units.get(asked[UNIT_AT], self._any_unit)
-        return served.recall(asked, now) if served else None
-
     def remember(self, asked: bytes, reply: bytes, now: float) -> None:
-        """Keep the reply to a read, if it is worth it: frames without their transaction."""
-        if served := self._units.get(asked[UNIT_AT], self._any_unit):
-            function, address, count = READ_REQUEST.unpack_from(asked, PDU_AT)
-            served.remember(asked, reply, (READS[function], address, count), now)
+        """Keep the reply that a read got at `now`, if nothing but a snapshot made it what it is."""
+        served = self._units.get(asked[UNIT_AT], self._any_unit)
+        function, address, count = READ_REQUEST.unpack_from(asked, PDU_AT)
+        snapshot = served and served.shown(READS[function], address, count, now)
+        if served and snapshot:
+            if len(self.known) >= MAX_KNOWN:
+                self.known.clear()
+            self.known[asked] = reply, served, snapshot
 
     def closes(self, unit: int) -> bool:
         """Tell whether a unit wants a client that it does not answer to be sent away."""
@@ -187,8 +193,13 @@ class Conversation:
 
     def _again(self, asked: bytes, now: float) -> bytes | None:
         """Return and count the reply that the same read got before; None: it must be made."""
-        reply = self._responder.recall(asked, now)
-        if reply is not None and self._tally is not None:
+        known = self._responder.known.get(asked)
+        if known is None:
+            return None
+        reply, served, snapshot = known
+        if not served.still_shows(snapshot, now):
+            return None
+        if self._tally is not None:
             if count := self._tally.asked.get(asked):
                 count.times += 1
                 count.last = now

@@ -6,8 +6,6 @@ from gateway.registers import ExceptionCode, Identity, Image, RegisterMap, Stale
 from gateway.snapshot import Adjustment, Age, Diagnostics, Snapshot
 from gateway.snapshot.diagnostics import FRESHNESS, freshness_numbers
 
-MAX_REPLIES = 64  # that are kept of an image: no client asks for so many ranges in turn
-
 
 class Served(Protocol):
     """A meter as units see it."""
@@ -50,7 +48,6 @@ class Unit:
         self._shows_counts = not register_map.own <= FRESHNESS
         self._rendered: tuple[Snapshot | None, Image] = (None, register_map.render(None))
         self._blank = self._rendered[1]
-        self._replies: dict[bytes, bytes] = {}  # to reads of the rendered image, as they were asked
         self._zero = _zeroed(self._blank) if stale is Stale.ZERO else self._blank
 
     def read(
@@ -78,23 +75,17 @@ class Unit:
             return self._map.with_own(octets, word, lambda: self._numbers(now))
         return octets
 
-    def recall(self, asked: bytes, now: float) -> bytes | None:
-        """Return what was remembered as the reply to `asked`, if it would be the same now."""
-        if self._rendered[0] is self._meter.snapshot and self._is_live(now):
-            return self._replies.get(asked)
-        return None
+    def shown(self, table: Table, address: int, count: int, now: float) -> Snapshot | None:
+        """Return the snapshot on which alone depends what a read at `now` returns.
 
-    def remember(
-        self, asked: bytes, reply: bytes, where: tuple[Table, int, int], now: float
-    ) -> None:
-        """Keep a reply with values of the present image until there is another.
-
-        `where` is what `asked` reads: table, address and count. Replies of a silent meter are not
-        kept, nor those that show the service's own quantities.
+        None: on none, for the meter is silent, or some of it is the service's own.
         """
-        is_new = self._rendered[0] is self._meter.snapshot and self._is_live(now)
-        if is_new and len(self._replies) < MAX_REPLIES and not self._reads_own(*where):
-            self._replies[asked] = reply
+        is_live = self._is_live(now) and not self._reads_own(table, address, count)
+        return self._meter.snapshot if is_live else None
+
+    def still_shows(self, snapshot: Snapshot, now: float) -> bool:
+        """Tell whether reads return at `now` what they returned of this snapshot."""
+        return snapshot is self._meter.snapshot and self._is_live(now)
 
     def _reads_own(self, table: Table, address: int, count: int) -> bool:
         if not self._shows_own:
@@ -144,7 +135,6 @@ class Unit:
             if snapshot is not None and self._adjustment is not None:
                 shown = self._adjustment.of(snapshot)
             self._rendered = (snapshot, self._map.render(shown))
-            self._replies = {}
         return self._rendered[1]
 
     def _stale_image(self) -> Image | ExceptionCode | None:

@@ -11,11 +11,11 @@ import pytest
 from gateway import map_library
 from gateway.meter import Meter
 from gateway.modbus import udp
-from gateway.modbus.responder import MBAP, Conversation, Responder
+from gateway.modbus.responder import MAX_KNOWN, MBAP, Conversation, Responder
 from gateway.modbus.rtu import RtuConversation, sealed
 from gateway.modbus.rtu_server import RtuOverTcpListener
 from gateway.modbus.server import Listener
-from gateway.modbus.unit import MAX_REPLIES, Unit
+from gateway.modbus.unit import Unit
 from gateway.registers import ExceptionCode, RegisterMap, Stale, Table
 from gateway.registers.mapfile import STALE_IN_MAPS
 from gateway.simulator import SimulatedMeter
@@ -89,11 +89,11 @@ def conversation_with(served: Unit) -> Conversation:
 
 
 def test_the_same_read_gets_the_same_reply_without_being_made_again() -> None:
-    served = unit(Seen().push())
-    conversation = conversation_with(served)
+    responder = Responder({1: unit(Seen().push())})
+    conversation = Conversation(responder)
     first = conversation.receive(FRAME, LIVE)
     assert first == HEAD + VALUES
-    assert served.recall(ASKED, LIVE) == first[2:]
+    assert responder.known[ASKED][0] == first[2:]
     assert conversation.receive(3 * FRAME, LIVE) == 3 * first
 
 
@@ -125,21 +125,44 @@ def test_what_a_silent_meters_unit_replies_is_not_known_when_it_is_live_again(
     assert conversation.receive(FRAME, LATE) == HEAD + VALUES
 
 
-def test_no_more_replies_are_kept_than_a_client_can_want() -> None:
+def test_no_more_replies_are_kept_than_clients_can_want() -> None:
     served = unit(Seen().push())
-    everything(served, LIVE)
-    for number in range(3 * MAX_REPLIES):
-        asked = bytes((number, *ASKED[1:]))
-        served.remember(asked, b"reply", (Table.HOLDING, 0, 5), LIVE)
-    known = [served.recall(bytes((number, *ASKED[1:])), LIVE) for number in range(3 * MAX_REPLIES)]
-    assert known == [b"reply"] * MAX_REPLIES + [None] * (2 * MAX_REPLIES)
+    responder = Responder({}, served)
+    conversation = Conversation(responder)
+    first = conversation.receive(FRAME, LIVE)
+    most = 0
+    for asked_unit in range(256):
+        for count in (1, 2, 3):
+            asked = struct.pack(">HHBBHH", 0, 6, asked_unit, 3, 0, count)
+            conversation.receive(b"\0\7" + asked, LIVE)
+            most = max(most, len(responder.known))
+    assert most == MAX_KNOWN
+    assert conversation.receive(FRAME, LIVE) == first
+
+
+def test_no_reply_of_a_unit_that_a_reload_took_away_is_known() -> None:
+    responder = Responder({1: unit(Seen().push())})
+    conversation = Conversation(responder)
+    conversation.receive(FRAME, LIVE)
+    other = Seen().push()
+    other.snapshot = Snapshot({"voltage_l1": Value(231, Origin.MEASURED)}, {}, CAME)
+    responder.serve({1: unit(other)}, None)
+    assert conversation.receive(FRAME, LIVE) == HEAD + struct.pack(
+        ">HHH2sH", 0x1234, 0xFFFF, 231, b"", 0x5678
+    )
+    responder.serve({}, None)
+    assert conversation.receive(FRAME, LIVE) == REFUSED
 
 
 def test_what_the_service_says_of_itself_is_made_anew_for_every_read() -> None:
-    served = Unit(map_library.load("diagnostics", None), Seen().push())
-    for now, age in ((CAME + 1, 1), (CAME + 2, 2)):
-        conversation_with(served).receive(b"\0\7\0\0\0\6" + bytes((1, 3, 0, 0, 0, 9)), now)
-        assert served.recall(bytes((1, 3, 0, 0, 0, 9)), now) is None, age
+    responder = Responder({1: Unit(map_library.load("diagnostics", None), Seen().push())})
+    conversation = Conversation(responder)
+    replies = [
+        conversation.receive(b"\0\7\0\0\0\6" + bytes((1, 3, 0, 0, 0, 9)), now)
+        for now in (CAME + 1, CAME + 2)
+    ]
+    assert replies[0] != replies[1]
+    assert not responder.known
 
 
 MIXED = """
@@ -157,8 +180,8 @@ zero_ranges: [[0, 9]]
 
 @pytest.mark.parametrize("function", [3, 4])
 def test_beside_what_the_service_says_of_itself_replies_are_known(function: int) -> None:
-    served = Unit(RegisterMap.parse(MIXED, "mixed.yaml"), Seen().push())
-    conversation = conversation_with(served)
+    responder = Responder({1: Unit(RegisterMap.parse(MIXED, "mixed.yaml"), Seen().push())})
+    conversation = Conversation(responder)
     fresh = Unit(RegisterMap.parse(MIXED, "mixed.yaml"), Seen().push())
     own = {3, 4}
     for first in range(10):
@@ -168,16 +191,16 @@ def test_beside_what_the_service_says_of_itself_replies_are_known(function: int)
             at_once = [fresh.read(Table.HOLDING, first, count, now) for now in (CAME + 1, CAME + 9)]
             assert [each[9:] for each in replies] == at_once
             touches = bool(own & set(range(first, first + count))) or (first, count) == (7, 2)
-            assert (served.recall(asked, CAME + 9) is None) is touches, (first, count)
+            assert (asked not in responder.known) is touches, (first, count)
 
 
 def test_the_plain_table_is_known_but_for_its_age() -> None:
-    served = Unit(map_library.load("obis_plain", None), Seen().push())
-    conversation = conversation_with(served)
+    responder = Responder({1: Unit(map_library.load("obis_plain", None), Seen().push())})
+    conversation = Conversation(responder)
     for first, is_known in ((0, False), (2, True)):
         asked = bytes((0, 0, 0, 6, 1, 3, 0, first, 0, 2))
         conversation.receive(b"\0\7" + asked, LIVE)
-        assert (served.recall(asked, LIVE) is not None) is is_known
+        assert (asked in responder.known) is is_known
 
 
 # --- hold -----------------------------------------------------------------------------------

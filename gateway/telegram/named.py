@@ -27,7 +27,6 @@ CLOCK_HEAD = bytes((axdr.OCTET_STRING, notification.DATE_TIME_BYTES))
 SCALER_UNIT = bytes((axdr.STRUCTURE, 2, axdr.INTEGER))  # 02 02 0F scaler 16 unit
 MEASURED = frozenset((axdr.NULL, *axdr.NUMBERS))  # tags of what comes with scaler and unit
 NO_CODE = "an element has no OBIS code"
-TEXT = "text"  # in place of a unit
 # An object, or a value without code:
 #     [[02 02 | 02 03] 09 06 obis(6)] value [02 02 0F scaler 16 unit]
 # "This or nothing" is written with | as that is faster than ?.
@@ -67,14 +66,12 @@ def objects(octets: bytes, start: int) -> tuple[Listing, Sequence[int | float]] 
     others: list[Row] = []  # those that are no numbers
     raw: list[int | float] = []
     count, position = 0, start + 2
-    names, scales, number = _NAMES.get, _SCALES.get, NUMBER_READERS.get
-    found = rows.append
+    names, number, found = _NAMES.get, NUMBER_READERS.get, rows.append
     for label, value, measure in _OBJECT.findall(octets, position):
         begin = position + len(label)
         end = begin + len(value)
         position = end + len(measure)
-        name, scale = names(label), scales(measure)
-        if name and scale and name[-1] == scale[-1]:
+        if (name := names(label)) and (scale := name[2].get(measure)):
             elements, obis, _ = name
             scaler, unit = scale
             if not measure:
@@ -179,24 +176,31 @@ def _scale(name: bytes, tag: int, measure: bytes) -> Scale | str:
     return obis, scaler, unit
 
 
+# What may stand behind a value, by its unit: how it is sent, and scaler and unit; behind a text
+# nothing.
+Scales = Mapping[bytes, tuple[int, str | None]]
+_TEXT: Scales = {b"": (0, None)}
+_SCALES: Mapping[str | None, Scales] = {
+    unit: {
+        bytes((*SCALER_UNIT, scaler & 0xFF, axdr.ENUM, code)): (scaler, unit)
+        for code in UNITS
+        if UNITS[code] == unit
+        for scaler in range(-MAX_SCALER, MAX_SCALER + 1)
+    }
+    for unit in UNITS.values()
+}
 # The objects of the meters' data model by their labels, in all forms in which they may come: number
-# of elements, name, unit. All but texts are numbers. `_object` says the same of them, slowly,
-# and also reads null-data.
-_NAMES: Mapping[bytes, tuple[int, Obis, str | None]] = {
-    head + bytes(obis): (1 if head == TRIPLE else 3, obis, unit)
+# of elements, name, and what may follow. `_object` says the same of them, slowly, and also reads
+# null-data.
+_NAMES: Mapping[bytes, tuple[int, Obis, Scales]] = {
+    head + bytes(obis): (1 if head == TRIPLE else 3, obis, _SCALES[unit])
     for obis, unit in EXPECTED_UNITS.items()
     for head in (OBIS_HEAD, TRIPLE)
 } | {
-    head + bytes(obis): (1 if head == PAIR else 2, obis, TEXT)
+    head + bytes(obis): (1 if head == PAIR else 2, obis, _TEXT)
     for obis in NAMED_TEXTS
     for head in (OBIS_HEAD, PAIR)
 }
-# What may stand behind a value: scaler and unit.
-_SCALES: Mapping[bytes, tuple[int, str | None]] = {
-    bytes((*SCALER_UNIT, scaler & 0xFF, axdr.ENUM, code)): (scaler, unit)
-    for scaler in range(-MAX_SCALER, MAX_SCALER + 1)
-    for code, unit in UNITS.items()
-} | {b"": (0, TEXT)}
 
 
 def _bare(obis: Obis, kind: int, start: int, end: int) -> Row | Fault:

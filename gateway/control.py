@@ -97,6 +97,18 @@ def _is_there(path: Path, *, if_hidden: bool) -> bool:
     return True
 
 
+def ask_gateway(config: Path, question: Question) -> dict[str, Any]:
+    """Return the answer of the gateway with this config. NoAnswerError says why there is none."""
+    try:
+        return ask(find_socket(config), question)
+    except NoGatewayError:
+        if config.exists():
+            raise
+        raise NoGatewayError(
+            f"{config} is not there: name the config that the gateway was started with"
+        ) from None
+
+
 def ask(path: Path, question: Question, within_s: float = ANSWER_S) -> dict[str, Any]:
     """Return the answer of the gateway at `path`. NoAnswerError says why there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from gateway.cli.command import Commands, add_command
-from gateway.control import ask, find_socket
+from gateway.control import ask_gateway
 
 
 def add_to(commands: Commands) -> None:
@@ -22,7 +22,7 @@ def add_to(commands: Commands) -> None:
 
 def health(options: argparse.Namespace) -> int:
     """Print how it is; 1 if something is wrong that a restart would mend."""
-    answer = ask(find_socket(options.config), {"ask": "health"})
+    answer = ask_gateway(options.config, {"ask": "health"})
     if trouble := answer.get("trouble") or answer.get("error"):
         print(trouble, file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from gateway.cli.command import Commands, add_command
-from gateway.control import ask, config_place, find_socket
+from gateway.control import ask_gateway, config_place
 
 
 def add_to(commands: Commands) -> None:
@@ -23,7 +23,7 @@ def add_to(commands: Commands) -> None:
 def reload(options: argparse.Namespace) -> int:
     """Print what has changed, a line each; 1 if the config was refused and the old one stays."""
     config = config_place(options.config)
-    answer = ask(find_socket(config), {"ask": "reload", "config": str(config)})
+    answer = ask_gateway(config, {"ask": "reload", "config": str(config)})
     if "error" in answer:
         print(f"{answer['error']}\nnot reloaded, the old config stays", file=sys.stderr)
         return 1

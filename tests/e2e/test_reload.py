@@ -609,6 +609,15 @@ def test_without_a_gateway_it_says_how_to_start_one(config: Path, port: int) -> 
     )
 
 
+@pytest.mark.parametrize("command", ["reload", "health"])
+def test_of_a_config_that_is_not_there_that_is_said(command: str, tmp_path: Path) -> None:
+    done = obisgate(command, str(tmp_path / "typo.yaml"))
+    assert done.returncode == 2
+    where = tmp_path / "typo.yaml"
+    said = f"obisgate: {where} is not there: name the config that the gateway was started with\n"
+    assert done.stderr == said
+
+
 def test_a_second_gateway_with_the_same_config_is_refused(
     config: Path, start: Start, port: int
 ) -> None:

@@ -334,9 +334,10 @@ async def soak(telegrams: int) -> str:
         )
         if is_wrong
     ]
+    held = report(meter, clients, looks, slope, good, lasted_s, days)
     if wrong:
-        raise BenchError("; ".join(wrong))
-    return report(meter, clients, looks, slope, good, lasted_s, days)
+        raise BenchError("; ".join(wrong) + "\n\n" + held)
+    return held
 
 
 async def settled(look: object, counter: int | None) -> dict[str, object]:

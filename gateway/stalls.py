@@ -1,6 +1,7 @@
 """Watches that the event loop goes on: while it stands still, no client is answered."""
 
 import asyncio
+import linecache
 import logging
 import math
 import sys
@@ -102,6 +103,7 @@ class _Watch:
     def _say(self, age_s: float, unsaid: int) -> None:
         frame = sys._current_frames().get(self._thread)
         stack = "".join(traceback.format_stack(frame)[-SHOWN_FRAMES:]) if frame else ""
+        linecache.clearcache()  # the sources of all that the stack has run through
         more = f" ({unsaid} times more since this was last said)" if unsaid else ""
         log.warning(
             "nothing was served for %.1f s%s, as the program is busy here:\n%s",

@@ -1,6 +1,7 @@
 """A loop that stands still is said, with the place where."""
 
 import asyncio
+import linecache
 import logging
 import threading
 import time
@@ -51,6 +52,7 @@ def test_a_blocked_loop_is_said_while_it_is_blocked_with_the_stack(said: Said) -
     assert text.startswith("nothing was served for 0.")
     assert "stand_still_until_said" in text
     assert "nobody noticed" in text, "the line of code"
+    assert not linecache.cache, "a gateway that runs for years keeps no sources"
 
 
 def half_a_second() -> None:

@@ -42,10 +42,14 @@ Known = tuple[bytes, Unit, Snapshot]
 
 
 class Count(Protocol):
-    """How often something was asked, and when last (seconds, monotonic)."""
+    """How often something was asked, and when last (seconds, monotonic).
+
+    `refused` has what the unit refused since its last request that it did not.
+    """
 
     times: int
     last: float
+    refused: Mapping[int, int]
 
 
 class Tally(Protocol):
@@ -200,7 +204,8 @@ class Conversation:
         if not served.still_shows(snapshot, now):
             return None
         if self._tally is not None:
-            if count := self._tally.asked.get(asked):
+            count = self._tally.asked.get(asked)
+            if count and not count.refused:
                 count.times += 1
                 count.last = now
             else:

@@ -53,8 +53,12 @@ def test_a_blocked_loop_is_said_while_it_is_blocked_with_the_stack(said: Said) -
     assert "nobody noticed" in text, "the line of code"
 
 
+def stand_still(seconds: float) -> None:
+    time.sleep(seconds)
+
+
 def half_a_second() -> None:
-    time.sleep(0.5)
+    stand_still(0.5)
 
 
 def test_a_loop_that_stands_still_for_half_a_second_is_said(said: Said) -> None:
@@ -113,13 +117,13 @@ def test_how_long_it_stood_still_is_not_forgotten_because_it_does_so_again() -> 
     async def scenario() -> None:
         pulse = Pulse()
         pulse.begin(asyncio.get_running_loop())
-        time.sleep(1.0)
+        stand_still(1.0)
         await beat(pulse)
         first_s = pulse.stood_still_s(pulse.beaten)
         assert first_s >= 1.0
         ended = pulse.beaten
         for _ in range(2):  # longer than it is remembered, and nothing was read meanwhile
-            time.sleep(0.6)
+            stand_still(0.6)
             assert pulse.stood_still_s(pulse.beaten + 0.5) >= first_s, "before the next beat"
             await beat(pulse)
         assert pulse.beaten - ended > JUST_S

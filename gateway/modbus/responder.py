@@ -5,6 +5,7 @@ is the Modbus Application Protocol 1.1b3, MG the Messaging on TCP/IP Implementat
 """
 
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -49,7 +50,7 @@ class Count(Protocol):
 
     times: int
     last: float
-    refused: Mapping[int, int]
+    refused: Counter[int]
 
 
 class Tally(Protocol):

@@ -19,7 +19,7 @@ BEAT_S = 0.15
 BLOCKED_S = 0.35
 SAY_EVERY_S = 60.0  # a loop that stands still again and again fills no log
 SHOWN_FRAMES = 12
-JUST_S = 1.0  # after it stood still, until all that came meanwhile has been read
+JUST_S = 1.0  # of going on after it stood still, until all that came meanwhile has been read
 
 
 class Pulse:
@@ -28,8 +28,9 @@ class Pulse:
     def __init__(self) -> None:
         self.beaten = math.inf  # when last; it has not begun
         self._timer: asyncio.TimerHandle | None = None
-        self._stood_until = -math.inf
-        self._stood_s = 0.0
+        # How long it stood still of late, each with what the clock without such times showed then.
+        self._stood: list[tuple[float, float]] = []
+        self._stood_s = 0.0  # in all
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Beat from now on."""
@@ -43,18 +44,24 @@ class Pulse:
             self._timer.cancel()
 
     def stood_still_s(self, now: float) -> float:
-        """Return for how long the loop stood still when it did so last, just before `now`; or 0.
+        """Return for how long the loop stood still at most just before `now`; or 0.
 
-        The program was busy, or stopped, as by Ctrl-Z or in a container that is paused.
+        The program was busy, or stopped, as by Ctrl-Z or in a container that is paused. While it
+        stands still again, nothing of before is read.
         """
-        if now - self.beaten > BLOCKED_S:
-            return now - self.beaten
-        return self._stood_s if now - self._stood_until < JUST_S else 0.0
+        since_s = now - self.beaten
+        still_s = since_s if since_s > BLOCKED_S else 0.0
+        gone_on = now - still_s - self._stood_s
+        return max([still_s, *(stood_s for stood_s, at in self._stood if gone_on - at < JUST_S)])
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
-        if now - self.beaten > BLOCKED_S:
-            self._stood_until, self._stood_s = now, now - self.beaten
+        still_s = now - self.beaten
+        if still_s > BLOCKED_S:
+            self._stood_s += still_s
+            at = now - self._stood_s
+            self._stood = [each for each in self._stood if at - each[1] < JUST_S]
+            self._stood.append((still_s, at))
         self.beaten = now
         self._timer = loop.call_later(BEAT_S, self._beat, loop)
 

@@ -104,13 +104,14 @@ class Clients:
 
 
 class _Count:
-    """How often, and when last."""
+    """How often, and when last; `refused` is what its unit refused since."""
 
-    __slots__ = ("last", "times")
+    __slots__ = ("last", "refused", "times")
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Counter[int]) -> None:
         self.times = 0
         self.last = 0.0
+        self.refused = refused
 
 
 class _AtUnit:
@@ -119,9 +120,9 @@ class _AtUnit:
     __slots__ = ("exceptions", "other", "refused")
 
     def __init__(self) -> None:
-        self.other = _Count()
         self.exceptions: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()  # since the last that was not
+        self.other = _Count(self.refused)
 
 
 class Client:
@@ -220,7 +221,7 @@ class Client:
         asked = READ_HEAD + bytes((unit,)) + pdu
         count = self.asked.get(asked)
         if count is None and (len(self.asked) < MAX_RANGES or self._forget_range(now)):
-            count = self.asked[asked] = _Count()
+            count = self.asked[asked] = _Count(self._units[unit].refused)
         return count
 
     def _forget_range(self, now: float) -> bool:

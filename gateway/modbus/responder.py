@@ -5,6 +5,7 @@ is the Modbus Application Protocol 1.1b3, MG the Messaging on TCP/IP Implementat
 """
 
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -42,10 +43,14 @@ Known = tuple[bytes, Unit, Snapshot]
 
 
 class Count(Protocol):
-    """How often something was asked, and when last (seconds, monotonic)."""
+    """How often something was asked, and when last (seconds, monotonic).
+
+    `refused` has what the unit refused since its last request that it did not.
+    """
 
     times: int
     last: float
+    refused: Counter[int]
 
 
 class Tally(Protocol):
@@ -200,7 +205,8 @@ class Conversation:
         if not served.still_shows(snapshot, now):
             return None
         if self._tally is not None:
-            if count := self._tally.asked.get(asked):
+            count = self._tally.asked.get(asked)
+            if count and not count.refused:
                 count.times += 1
                 count.last = now
             else:

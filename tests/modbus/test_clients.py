@@ -165,6 +165,18 @@ def test_however_the_stream_is_cut_each_request_is_counted_once(chunks: str, see
     } == reads
 
 
+def test_a_known_reply_ends_the_refusals_before_it_as_any_other_does() -> None:
+    told = Told()
+    conversation = Conversation(told.served, told.client())
+    good, vain = frame(1, READ_0), frame(1, read(5))
+    for _ in range(2):
+        conversation.receive(good + vain, 0.0)
+        assert told.units()[1].refused == {2: 1}
+    conversation.receive(good, 0.0)
+    assert told.units()[1].refused == {}
+    assert (told.units()[1].requests, told.units()[1].exceptions) == (5, {2: 2})
+
+
 def test_a_request_is_begun_from_its_first_byte_until_it_is_whole() -> None:
     conversation = Conversation(Told().served)
     whole = frame(1, READ_0)

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,9 @@ BEAT_S = 0.15
 BLOCKED_S = 0.35
 SAY_EVERY_S = 60.0  # a loop that stands still again and again fills no log
 SHOWN_FRAMES = 12
-JUST_S = 1.0  # after it stood still, until all that came meanwhile has been read
+# After it stood still, until all that came meanwhile has been read: a second. Counted in beats, as
+# the reading itself, of a thousand meters, may take longer, and then the beats do, too.
+JUST_BEATS = 7
 
 
 class Pulse:
@@ -27,8 +30,7 @@ class Pulse:
     def __init__(self) -> None:
         self.beaten = math.inf  # when last; it has not begun
         self._timer: asyncio.TimerHandle | None = None
-        self._stood_until = -math.inf
-        self._stood_s = 0.0
+        self._pauses_s: deque[float] = deque(maxlen=JUST_BEATS)  # between the last beats
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Beat from now on."""
@@ -42,18 +44,16 @@ class Pulse:
             self._timer.cancel()
 
     def stood_still_s(self, now: float) -> float:
-        """Return for how long the loop stood still when it did so last, just before `now`; or 0.
+        """Return for how long at most the loop stood still at once, just before `now`; or 0.
 
         The program was busy, or stopped, as by Ctrl-Z or in a container that is paused.
         """
-        if now - self.beaten > BLOCKED_S:
-            return now - self.beaten
-        return self._stood_s if now - self._stood_until < JUST_S else 0.0
+        longest_s = max(now - self.beaten, *self._pauses_s, BLOCKED_S)
+        return longest_s if longest_s > BLOCKED_S else 0.0
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
-        if now - self.beaten > BLOCKED_S:
-            self._stood_until, self._stood_s = now, now - self.beaten
+        self._pauses_s.append(now - self.beaten)
         self.beaten = now
         self._timer = loop.call_later(BEAT_S, self._beat, loop)
 

@@ -53,8 +53,8 @@ def test_a_blocked_loop_is_said_while_it_is_blocked_with_the_stack(said: Said) -
     assert "nobody noticed" in text, "the line of code"
 
 
-def half_a_second() -> None:
-    time.sleep(0.5)
+def half_a_second(times: int = 1) -> None:
+    time.sleep(0.5 * times)
 
 
 def test_a_loop_that_stands_still_for_half_a_second_is_said(said: Said) -> None:
@@ -100,5 +100,22 @@ def test_it_is_known_how_long_the_loop_stood_still_and_soon_forgotten() -> None:
                 while pulse.stood_still_s(time.monotonic()):  # noqa: ASYNC110 (nothing tells it)
                     await asyncio.sleep(0.05)
         assert pulse.stood_still_s(time.monotonic() + 10.0) == 0.0, "it has ended"
+
+    asyncio.run(scenario())
+
+
+def test_a_long_pause_is_not_forgotten_while_what_came_in_it_is_read_slowly() -> None:
+    """A thousand meters have so much to read that the loop stands still once more, and again."""
+
+    async def scenario() -> None:
+        pulse = Pulse()
+        with watched(asyncio.get_running_loop(), pulse):
+            half_a_second(times=3)
+            for _ in range(3):
+                began = pulse.beaten
+                while pulse.beaten == began:  # noqa: ASYNC110 (nothing tells it)
+                    await asyncio.sleep(0)
+                half_a_second()
+                assert pulse.stood_still_s(time.monotonic()) >= 1.5
 
     asyncio.run(scenario())

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,9 @@ BEAT_S = 0.15
 BLOCKED_S = 0.35
 SAY_EVERY_S = 60.0  # a loop that stands still again and again fills no log
 SHOWN_FRAMES = 12
-JUST_S = 1.0  # of going on after it stood still, until all that came meanwhile has been read
+# After it stood still, until all that came meanwhile has been read: a second. Counted in beats, as
+# the reading itself, of a thousand meters, may take longer, and then the beats do, too.
+JUST_BEATS = 7
 
 
 class Pulse:
@@ -28,9 +31,7 @@ class Pulse:
     def __init__(self) -> None:
         self.beaten = math.inf  # when last; it has not begun
         self._timer: asyncio.TimerHandle | None = None
-        # How long it stood still of late, each with what the clock without such times showed then.
-        self._stood: list[tuple[float, float]] = []
-        self._stood_s = 0.0  # in all
+        self._pauses_s: deque[float] = deque(maxlen=JUST_BEATS)  # between the last beats
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Beat from now on."""
@@ -44,24 +45,16 @@ class Pulse:
             self._timer.cancel()
 
     def stood_still_s(self, now: float) -> float:
-        """Return for how long the loop stood still at most just before `now`; or 0.
+        """Return for how long at most the loop stood still at once, just before `now`; or 0.
 
-        The program was busy, or stopped, as by Ctrl-Z or in a container that is paused. While it
-        stands still again, nothing of before is read.
+        The program was busy, or stopped, as by Ctrl-Z or in a container that is paused.
         """
-        since_s = now - self.beaten
-        still_s = since_s if since_s > BLOCKED_S else 0.0
-        gone_on = now - still_s - self._stood_s
-        return max([still_s, *(stood_s for stood_s, at in self._stood if gone_on - at < JUST_S)])
+        longest_s = max(now - self.beaten, *self._pauses_s, BLOCKED_S)
+        return longest_s if longest_s > BLOCKED_S else 0.0
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
-        still_s = now - self.beaten
-        if still_s > BLOCKED_S:
-            self._stood_s += still_s
-            at = now - self._stood_s
-            self._stood = [each for each in self._stood if at - each[1] < JUST_S]
-            self._stood.append((still_s, at))
+        self._pauses_s.append(now - self.beaten)
         self.beaten = now
         self._timer = loop.call_later(BEAT_S, self._beat, loop)
 

@@ -153,7 +153,7 @@ class MqttSource:
                     raise
                 await self._hear(self._client(context, is_new=False), deliver, opened)
         except aiomqtt.MqttError as problem:
-            raise SourceError(self._cause(problem)) from None
+            raise _why_left(problem) or SourceError(self._cause(problem)) from None
 
     def _client(self, context: ssl.SSLContext | None, *, is_new: bool) -> "aiomqtt.Client":
         """Return a client that is not connected yet, of MQTT 5 or else 3.1.1."""
@@ -246,6 +246,13 @@ class MqttSource:
     @property
     def _where(self) -> str:
         return show_endpoint(self.host, self.port)
+
+
+def _why_left(problem: BaseException | None) -> SourceError | None:
+    """Return why we left a broker, which does not answer to that; None: we did not."""
+    while problem is not None and not isinstance(problem, SourceError):
+        problem = problem.__context__
+    return problem
 
 
 def _code(problem: "aiomqtt.MqttError") -> int | None:

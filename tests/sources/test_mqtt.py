@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pip
 import pytest
+from paho.mqtt.client import Client
 
 from gateway import certificates
 from gateway.certificates import Issued
-from gateway.sources import mqtt
+from gateway.sources import SourceError, mqtt
 from tests.broker import Broker, free_port, needs_mosquitto
 from tests.sources.ear import Ear, hearing, run, simulated, source
 
@@ -259,6 +260,31 @@ def test_a_broker_that_answers_no_more_is_left_and_connected_anew(brokers: Broke
             while not ear.counters:
                 broker.publish(TOPIC, meter.push().telegram)
                 await asyncio.sleep(0.1)
+
+    run(scenario())
+
+
+def test_why_a_broker_was_left_is_said_also_if_it_does_not_answer_to_that(
+    brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "ANSWER_S", 2.0)
+    broker, cause = brokers(), SourceError("the program stood still")
+    opened = asyncio.Event()
+
+    def refuse(_chunk: bytes, _damaged: Sequence[int] = ()) -> int | None:
+        # As after a long pause: the socket takes nothing any more, and says nothing of it.
+        monkeypatch.setattr(Client, "disconnect", lambda *_, **__: 0)
+        raise cause
+
+    async def scenario() -> None:
+        reading = asyncio.create_task(
+            source(written(broker)).run(refuse, lambda _="": opened.set())
+        )
+        await opened.wait()
+        broker.publish(TOPIC, b"some bytes")
+        with pytest.raises(SourceError) as raised:
+            await reading
+        assert raised.value is cause
 
     run(scenario())
 

@@ -28,6 +28,7 @@ DEFECT_PAUSE_S = 5.0  # before a meter at which the program failed is read again
 # A program that stood still finds what came meanwhile in the system's buffers, and cannot tell how
 # old it is.
 STOOD_STILL_S = 3.0
+OPENING_S = 0.3  # at most, of a source: what it brings may be as old as that
 
 Hear = Callable[[Meter, Telegram], None]
 
@@ -43,7 +44,7 @@ class MeterWatch:
     """Reads one meter. `past` is what was remembered of it, `hear` is told of good telegrams.
 
     `unsafe` says, as a part of a log line, which units serve it also when it is stale;
-    `stood_still_s`, for how long the program stood still just before a time.
+    `stood_still_s`, for how long the program stood still just before a time, since another.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class MeterWatch:
         past: Seen | None,
         hear: Hear,
         unsafe: str,
-        stood_still_s: Callable[[float], float] = lambda _now: 0.0,
+        stood_still_s: Callable[[float, float], float] = lambda _now, _since: 0.0,
     ) -> None:
         self.config = config
         self.unsafe = unsafe
@@ -72,6 +73,7 @@ class MeterWatch:
         self._hold_changed = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._stood_still_s = stood_still_s
+        self._opened = began
         self._is_stopping = False
         self._recorder = _recorder(config)
         self._reading: asyncio.Task[None] | None = None
@@ -158,7 +160,7 @@ class MeterWatch:
             self._line,
             self._take,
             lambda text: log.warning("%s: %s", name, text),
-            self.meter.begin_anew,
+            self._begin_anew,
         )
         self.meter.finish()
         log.warning("%s: %s has ended", name, self._line.describe())
@@ -217,12 +219,16 @@ class MeterWatch:
             "system_title": self._title and self._title.hex().upper(),
         }
 
+    def _begin_anew(self) -> None:
+        self._opened = time.monotonic()
+        self.meter.begin_anew()
+
     def _take(self, chunk: bytes, damaged: Sequence[int] = ()) -> int | None:
         now = time.monotonic()
         if self._recorder:
             self._recorder.take(chunk, damaged, now)
         self._line.bytes_came(len(chunk), len(damaged), now)
-        stood_s = self._stood_still_s(now)
+        stood_s = self._stood_still_s(now, self._opened - OPENING_S)
         if stood_s > STOOD_STILL_S and self.config.source.is_lasting:
             # Opened anew, it has nothing of what waits.
             raise SourceError(

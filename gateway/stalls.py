@@ -31,7 +31,8 @@ class Pulse:
     def __init__(self) -> None:
         self.beaten = math.inf  # when last; it has not begun
         self._timer: asyncio.TimerHandle | None = None
-        self._pauses_s: deque[float] = deque(maxlen=JUST_BEATS)  # between the last beats
+        # When the last beats were, and the seconds since the one before.
+        self._pauses: deque[tuple[float, float]] = deque(maxlen=JUST_BEATS)
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Beat from now on."""
@@ -44,17 +45,19 @@ class Pulse:
         if self._timer:
             self._timer.cancel()
 
-    def stood_still_s(self, now: float) -> float:
+    def stood_still_s(self, now: float, since: float = -math.inf) -> float:
         """Return for how long at most the loop stood still at once, just before `now`; or 0.
 
-        The program was busy, or stopped, as by Ctrl-Z or in a container that is paused.
+        The program was busy, or stopped, as by Ctrl-Z or in a container that is paused. What had
+        ended before `since` does not count.
         """
-        longest_s = max(now - self.beaten, *self._pauses_s, BLOCKED_S)
+        ended = [pause_s for beaten, pause_s in self._pauses if beaten >= since]
+        longest_s = max(now - self.beaten, *ended, BLOCKED_S)
         return longest_s if longest_s > BLOCKED_S else 0.0
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
-        self._pauses_s.append(now - self.beaten)
+        self._pauses.append((now, now - self.beaten))
         self.beaten = now
         self._timer = loop.call_later(BEAT_S, self._beat, loop)
 

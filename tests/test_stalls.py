@@ -98,6 +98,7 @@ def test_it_is_known_how_long_the_loop_stood_still_and_soon_forgotten() -> None:
             while pulse.beaten == began:  # noqa: ASYNC110 (nothing tells it)
                 await asyncio.sleep(0)
             assert pulse.stood_still_s(pulse.beaten) >= 0.5, "what came meanwhile is read now"
+            assert pulse.stood_still_s(pulse.beaten, pulse.beaten + 0.001) == 0.0, "opened since"
             async with asyncio.timeout(PATIENCE_S):  # until it is forgotten
                 while pulse.stood_still_s(time.monotonic()):  # noqa: ASYNC110 (nothing tells it)
                     await asyncio.sleep(0.05)

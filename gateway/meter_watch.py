@@ -28,7 +28,9 @@ DEFECT_PAUSE_S = 5.0  # before a meter at which the program failed is read again
 # A program that stood still finds what came meanwhile in the system's buffers, and cannot tell how
 # old it is.
 STOOD_STILL_S = 3.0
-OPENING_S = 0.3  # at most, of a source: what it brings may be as old as that
+# A source is opened anew after a second. What was opened sooner, such as the connection of an adapter
+# that dialled in meanwhile, may have waited as well.
+OPENING_S = 0.8
 
 Hear = Callable[[Meter, Telegram], None]
 

@@ -28,8 +28,8 @@ DEFECT_PAUSE_S = 5.0  # before a meter at which the program failed is read again
 # A program that stood still finds what came meanwhile in the system's buffers, and cannot tell how
 # old it is.
 STOOD_STILL_S = 3.0
-# A source is opened anew after a second. What was opened sooner, such as the connection of an adapter
-# that dialled in meanwhile, may have waited as well.
+# A source is opened anew after a second. What was opened sooner, such as the connection of an
+# adapter that dialled in meanwhile, may have waited as well.
 OPENING_S = 0.8
 
 Hear = Callable[[Meter, Telegram], None]

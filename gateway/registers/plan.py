@@ -2,7 +2,7 @@
 
 It says how each number becomes what is packed. For a map of three registers it would be
 
-    def octets(numbers):
+    def octets(numbers, texts):
         current_l1, energy_active_import_total, voltage_l1, = take(numbers)
         shown_1 = nearest(voltage_l1 * 10.0)
         shown_2 = nearest(current_l1 * 1000.0)
@@ -17,7 +17,7 @@ of a map does. What it shows is what `Register.content` gives for each register 
 import ast
 import struct
 from array import array
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from operator import itemgetter
@@ -28,6 +28,9 @@ from gateway.registers.coarse import Coarse
 from gateway.registers.codec import RegisterType, order_words
 from gateway.registers.expression import FUNCTIONS, Expression, Numbers
 from gateway.registers.register import SERIAL_NUMBER, Content, Register
+
+Texts = Mapping[str, str]
+Plan = Callable[[Numbers, Texts], bytes]
 
 MOST_EXACT = 2**53  # floats hold every whole number up to here
 
@@ -60,11 +63,11 @@ def planned(
     coarse: Collection[Coarse],
     needs: Collection[str],
     fractional: Collection[str],
-) -> Callable[[Numbers], bytes]:
-    """Return what makes the octets of an image from numbers; it is right or raises one of UNFIT.
+) -> Plan:
+    """Return what makes the octets of an image; it is right or raises one of UNFIT.
 
-    `template` has all that is not of the `live` registers, which show no texts; `needs` are the
-    quantities that these show, of which those that are `fractional` may be floats.
+    `template` has all that is not of the `live` registers; `needs` are the quantities that these
+    show, of which those that are `fractional` may be floats.
     """
     # Where the first word stands last, octets are packed little-endian, and at the end those of
     # each word change places.
@@ -136,7 +139,7 @@ class _Function:
         number = self._number(register, kind) if kind else None
         if kind is None or number is None:
             alone = self._object("alone", self._alone(live.content))
-            self._add_octets(live.end - live.start, f"{alone}(numbers)")
+            self._add_octets(live.end - live.start, f"{alone}(numbers, texts)")
             return
         shown = self._local(number)
         if kind.is_float:
@@ -151,7 +154,7 @@ class _Function:
             self._codes += kind.code
             self._packed.append(shown)
 
-    def compiled(self) -> Callable[[Numbers], bytes]:
+    def compiled(self) -> Plan:
         """Return the function."""
         unusual = []
         if self._unused:
@@ -164,13 +167,13 @@ class _Function:
         pack = self._object("pack", struct.Struct(self._codes).pack)
         octets = f"{pack}({_listed(self._packed)})"
         self._lines.append(f"return {f'swapped({octets})' if self._is_little else octets}")
-        module = ast.parse("\n    ".join(("def octets(numbers):", *self._lines)))
+        module = ast.parse("\n    ".join(("def octets(numbers, texts):", *self._lines)))
         for line in ast.walk(module):
             match line:
                 case ast.Assign(targets=[ast.Name(id=name)]) if name in self._trees:
                     line.value = self._trees[name]
         exec(compile(module, "plan", "exec"), self._objects)  # noqa: S102 (no text of a map's)
-        function: Callable[[Numbers], bytes] = self._objects["octets"]
+        function: Plan = self._objects["octets"]
         return function
 
     def _number(self, register: Register, kind: RegisterType) -> str | None:
@@ -221,8 +224,8 @@ class _Function:
         """Return octets as they are packed."""
         return _swapped(octets) if self._is_little else octets
 
-    def _alone(self, content: Content) -> Callable[[Numbers], bytes]:
-        return lambda numbers: self._ordered(content(numbers, {}))
+    def _alone(self, content: Content) -> Plan:
+        return lambda numbers, texts: self._ordered(content(numbers, texts))
 
     def _turned(self, register: Register, kind: RegisterType) -> Callable[[float], bytes]:
         """Return how a number is packed whose words stand in the other order."""

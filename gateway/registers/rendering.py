@@ -5,16 +5,14 @@ changes its kind, so a `plan` makes the same octets at once, some ten times as f
 numbers that it is not made for goes the way that defines.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.registers.coarse import Coarse
 from gateway.registers.expression import Numbers
-from gateway.registers.plan import UNFIT, Live, planned
+from gateway.registers.plan import UNFIT, Live, Plan, Texts, planned
 
-Texts = Mapping[str, str]
-NO_TEXTS: Texts = MappingProxyType({})
+MAX_PLANS = 16  # of a map: its meters send that many different lists at most
 
 # A meter that sends either of these has phases.
 FIRST_PHASE = frozenset(("voltage_l1", "current_l1"))
@@ -23,21 +21,21 @@ PHASES = FIRST_PHASE.union(*((f"voltage_{p}", f"current_{p}") for p in OTHER_PHA
 
 
 class _Kind(NamedTuple):
-    """What a plan is made for: which quantities miss, which may be floats, and the texts."""
+    """What a plan is made for: which quantities miss, and which may be floats."""
 
     missing: frozenset[str]
     fractional: frozenset[str]
-    texts: Texts
 
 
 class Rendering:
     """What makes the octets of one map's images.
 
     `template` has the constants, and the not-available patterns of all that is `live`. The `plan`
-    is for numbers such as those of the last snapshot.
+    is for numbers such as those of the last snapshot; those of other meters on this map are kept.
     """
 
-    plan: Callable[[Numbers], bytes]
+    plan: Plan
+    _kind: _Kind
 
     def __init__(self, template: bytes, live: Sequence[Live], coarse: Sequence[Coarse]) -> None:
         self._template = template
@@ -47,25 +45,25 @@ class Rendering:
         self._unconnected = [each for each in live if each.register.unconnected is not None]
         if self._unconnected:
             self._needs |= PHASES
-        self._shows_texts = any(each.register.type is None for each in live)
-        self._plan_for(_Kind(self._needs, frozenset(), NO_TEXTS))
+        self._plans: dict[frozenset[str], tuple[_Kind, Plan]] = {}  # by what misses
+        self._plan_for(_Kind(self._needs, frozenset()))
 
     def octets(self, numbers: Numbers, texts: Texts) -> bytes:
         """Return the octets of the image that shows these numbers and texts."""
-        kind = self._kind
-        if not self._shows_texts:
-            texts = NO_TEXTS
-        if texts == kind.texts and numbers.keys().isdisjoint(kind.missing):
+        if numbers.keys().isdisjoint(self._kind.missing):
             try:
-                return self.plan(numbers)
+                return self.plan(numbers, texts)
             except UNFIT:
                 pass
-        needs = self._needs
-        floats = {name for name in needs if isinstance(numbers.get(name), float)}
-        found = _Kind(needs.difference(numbers), kind.fractional | floats, texts)
-        if found == kind:
-            return self.one_by_one(numbers, texts)
-        self._plan_for(found)
+        missing = self._needs.difference(numbers)
+        floats = {name for name in self._needs if isinstance(numbers.get(name), float)}
+        kind, plan = self._plans.get(missing, (_Kind(missing, frozenset()), None))
+        if plan is None or not floats <= kind.fractional:
+            self._plan_for(_Kind(missing, kind.fractional | floats))
+        elif kind == self._kind:
+            return self.one_by_one(numbers, texts)  # its plan is not made for these
+        else:
+            self._kind, self.plan = kind, plan
         return self.octets(numbers, texts)
 
     def one_by_one(self, numbers: Numbers, texts: Texts) -> bytes:
@@ -86,16 +84,14 @@ class Rendering:
         return bytes(octets)
 
     def _plan_for(self, kind: _Kind) -> None:
-        octets = bytearray(self._blank(kind.missing))
-        present = []
-        for live in self._live:
-            if live.register.type is None:
-                octets[live.start : live.end] = live.content({}, kind.texts)
-            elif live.register.needs.isdisjoint(kind.missing):
-                present.append(live)
+        present = [live for live in self._live if live.register.needs.isdisjoint(kind.missing)]
         needs = self._needs - kind.missing
+        blank = bytes(self._blank(kind.missing))
         self._kind = kind
-        self.plan = planned(bytes(octets), present, self._coarse, needs, kind.fractional)
+        self.plan = planned(blank, present, self._coarse, needs, kind.fractional)
+        if len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+        self._plans[kind.missing] = kind, self.plan
 
     def _blank(self, missing: frozenset[str]) -> bytes:
         """Return the template; where the meter has its first phase alone, the others stand idle.

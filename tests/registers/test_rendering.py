@@ -72,7 +72,7 @@ def check_plan(served: RegisterMap, numbers: Numbers, texts: Mapping[str, str]) 
     alone = one_by_one(served, shown)
     assert served.render(shown).octets == alone
     try:
-        assert served.rendering.plan(numbers) == alone
+        assert served.rendering.plan(numbers, {}) == alone
     except UNFIT:
         return False
     return True
@@ -106,7 +106,7 @@ def test_what_a_meter_sends_is_always_shown_at_once(
     shown = pushed(model)
     served = shipped(name)
     assert served.render(shown).octets == one_by_one(served, shown)
-    assert served.rendering.plan(shown.numbers) == one_by_one(served, shown)
+    assert served.rendering.plan(shown.numbers, shown.texts) == one_by_one(served, shown)
 
 
 def every_kind_of_register() -> str:

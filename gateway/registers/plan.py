@@ -138,7 +138,7 @@ class _Function:
         register, kind = live.register, live.register.type
         number = self._number(register, kind) if kind else None
         if kind is None or number is None:
-            alone = self._object("alone", self._alone(live.content))
+            alone = self._object("alone", (self._alone if kind else self._said)(live.content))
             self._add_octets(live.end - live.start, f"{alone}(numbers, texts)")
             return
         shown = self._local(number)
@@ -226,6 +226,19 @@ class _Function:
 
     def _alone(self, content: Content) -> Plan:
         return lambda numbers, texts: self._ordered(content(numbers, texts))
+
+    def _said(self, content: Content) -> Plan:
+        """Return what shows texts, which hardly ever change."""
+        said: Texts | None = None
+        octets = b""
+
+        def again(_: Numbers, texts: Texts) -> bytes:
+            nonlocal said, octets
+            if texts != said:
+                said, octets = texts, self._ordered(content({}, texts))
+            return octets
+
+        return again
 
     def _turned(self, register: Register, kind: RegisterType) -> Callable[[float], bytes]:
         """Return how a number is packed whose words stand in the other order."""

@@ -66,6 +66,21 @@ def test_a_map_shows_what_each_of_its_registers_shows_alone(name: str, data: st.
     assert served.render(shown).octets == one_by_one(served, shown)
 
 
+def test_meters_on_one_map_keep_their_plans_and_their_own_texts() -> None:
+    served = map_library.load("sunspec_213", None)
+    few = dict.fromkeys(("active_power_total", "voltage_l1"), 230)
+    shown = [
+        snapshot(numbers, {"meter_number": number})
+        for numbers in (few, few | {"current_l1": 1.5})
+        for number in ("1KFM0200012345", "1KFM0200054321")
+    ]
+    plans = set()
+    for each in 3 * shown:
+        assert served.render(each).octets == one_by_one(served, each)
+        plans.add(served.rendering.plan)
+    assert len(plans) == 2
+
+
 def check_plan(served: RegisterMap, numbers: Numbers, texts: Mapping[str, str]) -> bool:
     """The plan that was made for such numbers is right or refuses them; tell which."""
     shown = snapshot(numbers, texts)
